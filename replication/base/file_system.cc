@@ -1,0 +1,235 @@
+#include "replication/base/file_system.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+
+namespace rillfs {
+namespace {
+
+thread_local int this_descriptor_table = 0;
+
+std::string describe(Label label, const std::string& path) { return std::string(label) + ": " + path; }
+
+/// Repeats a system call that a signal interrupted.
+template <class Call>
+auto uninterrupted(Call call) {
+  auto result = call();
+  while (result < 0 && errno == EINTR) result = call();
+  return result;
+}
+
+class PosixFile final : public File {
+ public:
+  PosixFile(int fd, std::string path) : fd_(fd), table_(this_descriptor_table), path_(std::move(path)) {}
+  ~PosixFile() override {
+    require_own_table();
+    ::close(fd_);
+  }
+
+  Result<std::size_t> read_at(MutableBytes into, std::uint64_t offset, Label label) override {
+    require_own_table();
+    std::size_t done = 0;
+    while (done < into.size()) {
+      ssize_t n = uninterrupted([&] {
+        return ::pread(fd_, into.data() + done, into.size() - done, static_cast<off_t>(offset + done));
+      });
+      if (n < 0) return errno_error(errno, describe(label, path_));
+      if (n == 0) break;
+      done += static_cast<std::size_t>(n);
+    }
+    return done;
+  }
+
+  Result<void> write_at(Bytes bytes, std::uint64_t offset, Label label) override {
+    require_own_table();
+    std::size_t done = 0;
+    while (done < bytes.size()) {
+      ssize_t n = uninterrupted([&] {
+        return ::pwrite(fd_, bytes.data() + done, bytes.size() - done, static_cast<off_t>(offset + done));
+      });
+      if (n < 0) return errno_error(errno, describe(label, path_));
+      if (n == 0) return errno_error(EIO, describe(label, path_));
+      done += static_cast<std::size_t>(n);
+    }
+    return {};
+  }
+
+  Result<void> truncate(std::uint64_t size, Label label) override {
+    require_own_table();
+    if (uninterrupted([&] { return ::ftruncate(fd_, static_cast<off_t>(size)); }) < 0) {
+      return errno_error(errno, describe(label, path_));
+    }
+    return {};
+  }
+
+  Result<std::uint64_t> size(Label label) override {
+    require_own_table();
+    struct stat status {};
+    if (::fstat(fd_, &status) < 0) return errno_error(errno, describe(label, path_));
+    return static_cast<std::uint64_t>(status.st_size);
+  }
+
+  Result<void> sync_data(Label label) override {
+    require_own_table();
+    if (::fdatasync(fd_) < 0) return errno_error(errno, describe(label, path_));
+    return {};
+  }
+
+ private:
+  void require_own_table() const {
+    if (table_ == this_descriptor_table) return;
+    std::fprintf(stderr, "bug: %s was opened in descriptor table %d and used in %d\n", path_.c_str(), table_,
+                 this_descriptor_table);
+    std::abort();
+  }
+
+  const int fd_;
+  const int table_;
+  const std::string path_;
+};
+
+int open_flags(OpenMode mode) {
+  switch (mode) {
+    case OpenMode::kRead:
+      return O_RDONLY;
+    case OpenMode::kReadWrite:
+      return O_RDWR;
+    case OpenMode::kCreate:
+      return O_RDWR | O_CREAT;
+    case OpenMode::kCreateNew:
+      return O_RDWR | O_CREAT | O_EXCL;
+  }
+  return O_RDONLY;
+}
+
+std::string parent_of(const std::string& path) {
+  auto slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+}  // namespace
+
+int descriptor_table() { return this_descriptor_table; }
+void enter_descriptor_table(int number) { this_descriptor_table = number; }
+
+std::unique_ptr<File> adopt_file(int fd, std::string path) {
+  return std::make_unique<PosixFile>(fd, std::move(path));
+}
+
+Result<void> File::read_exact_at(MutableBytes into, std::uint64_t offset, Label label) {
+  RILL_ASSIGN(std::size_t n, read_at(into, offset, label));
+  if (n == into.size()) return {};
+  return make_error(ErrorCode::kCorrupt, std::string(label) + ": file ends at " + std::to_string(offset + n) +
+                                             ", " + std::to_string(into.size() - n) + " bytes missing");
+}
+
+Result<std::unique_ptr<File>> PosixFileSystem::open(const std::string& path, OpenMode mode, Label label) {
+  int fd = uninterrupted([&] { return ::open(path.c_str(), open_flags(mode) | O_CLOEXEC, 0644); });
+  if (fd < 0) return errno_error(errno, describe(label, path));
+  return adopt_file(fd, path);
+}
+
+Result<std::unique_ptr<File>> PosixFileSystem::open_unnamed(const std::string& directory, Label label) {
+  int fd = uninterrupted([&] { return ::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600); });
+  if (fd >= 0) return adopt_file(fd, directory + "/(unnamed)");
+  if (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT)
+    return errno_error(errno, describe(label, directory));
+  // A file system without O_TMPFILE: make a named one and remove the name.
+  std::string name = directory + "/unnamed-XXXXXX";
+  fd = ::mkostemp(name.data(), O_CLOEXEC);
+  if (fd < 0) return errno_error(errno, describe(label, directory));
+  ::unlink(name.c_str());
+  return adopt_file(fd, name);
+}
+
+Result<void> PosixFileSystem::rename(const std::string& from, const std::string& to, Label label) {
+  if (::rename(from.c_str(), to.c_str()) < 0) return errno_error(errno, describe(label, from + " -> " + to));
+  return {};
+}
+
+Result<void> PosixFileSystem::remove(const std::string& path, Label label) {
+  if (::remove(path.c_str()) < 0) return errno_error(errno, describe(label, path));
+  return {};
+}
+
+Result<void> PosixFileSystem::make_directories(const std::string& path, Label label) {
+  if (::mkdir(path.c_str(), 0755) == 0) return {};
+  int error = errno;
+  if (error == EEXIST) return {};
+  if (error != ENOENT) return errno_error(error, describe(label, path));
+  std::string parent = parent_of(path);
+  if (parent == path) return errno_error(error, describe(label, path));
+  RILL_TRY(make_directories(parent, label));
+  if (::mkdir(path.c_str(), 0755) < 0 && errno != EEXIST) return errno_error(errno, describe(label, path));
+  return {};
+}
+
+Result<std::vector<DirectoryEntry>> PosixFileSystem::list(const std::string& path, Label label) {
+  std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(path.c_str()), &::closedir);
+  if (!directory) return errno_error(errno, describe(label, path));
+  std::vector<DirectoryEntry> entries;
+  for (;;) {
+    errno = 0;
+    const dirent* entry = ::readdir(directory.get());
+    if (!entry) break;
+    std::string name = entry->d_name;
+    if (name == "." || name == "..") continue;
+    bool is_directory = entry->d_type == DT_DIR;
+    if (entry->d_type == DT_UNKNOWN) {
+      struct stat status {};
+      if (::lstat((path + "/" + name).c_str(), &status) == 0) is_directory = S_ISDIR(status.st_mode);
+    }
+    entries.push_back({std::move(name), is_directory});
+  }
+  if (errno != 0) return errno_error(errno, describe(label, path));
+  return entries;
+}
+
+Result<void> PosixFileSystem::sync_directory(const std::string& path, Label label) {
+  int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return errno_error(errno, describe(label, path));
+  int error = ::fsync(fd) < 0 ? errno : 0;
+  ::close(fd);
+  if (error != 0) return errno_error(error, describe(label, path));
+  return {};
+}
+
+Result<bool> PosixFileSystem::exists(const std::string& path, Label label) {
+  struct stat status {};
+  if (::lstat(path.c_str(), &status) == 0) return true;
+  if (errno == ENOENT || errno == ENOTDIR) return false;
+  return errno_error(errno, describe(label, path));
+}
+
+Result<void> replace_file(FileSystem& files, const std::string& path, Bytes content, Label label) {
+  const std::string temporary = path + ".tmp";
+  {
+    RILL_ASSIGN(auto file, files.open(temporary, OpenMode::kCreate, label));
+    RILL_TRY(file->truncate(0, label));
+    RILL_TRY(file->write_at(content, 0, label));
+    RILL_TRY(file->sync_data(label));
+  }
+  RILL_TRY(files.rename(temporary, path, label));
+  return files.sync_directory(parent_of(path), label);
+}
+
+Result<Buffer> read_file(FileSystem& files, const std::string& path, std::size_t size_max, Label label) {
+  RILL_ASSIGN(auto file, files.open(path, OpenMode::kRead, label));
+  RILL_ASSIGN(std::uint64_t size, file->size(label));
+  if (size > size_max) {
+    return make_error(ErrorCode::kInvalid, path + " has " + std::to_string(size) + " bytes; at most " +
+                                               std::to_string(size_max) + " make sense here");
+  }
+  Buffer content(size);
+  RILL_TRY(file->read_exact_at(content, 0, label));
+  return content;
+}
+
+}  // namespace rillfs

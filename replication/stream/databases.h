@@ -1,0 +1,138 @@
+// What streaming sees of the databases: the seam between replication (which knows no FUSE) and fs (which
+// implements these interfaces on the mount's databases).
+//
+// A snapshot is *fuzzy*: its pages are read while commits go on, each at some version between the snapshot's
+// start position and its end position. The change sets after the start follow in the ordinary way; once they
+// reach the end position the content is exact, since page images are idempotent, and its rolling checksum is
+// compared with the primary's. So nothing holds up the primary, and nothing is kept for a slow receiver.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "replication/base/bytes.h"
+#include "replication/base/error.h"
+#include "replication/base/types.h"
+
+namespace rillfs::stream {
+
+/// The replicated name and attributes of a database. Names are bytes, relative to the mount, without a
+/// leading slash and without "." or ".." components.
+struct DatabaseInfo {
+  DatabaseId id;
+  std::string path;
+  std::uint32_t mode = 0644;
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+  friend bool operator==(const DatabaseInfo&, const DatabaseInfo&) = default;
+};
+
+struct DatabaseState {
+  DatabaseInfo info;
+  Position position;             ///< after the last change set in the log
+  std::uint64_t log_offset = 0;  ///< bytes ever appended to this log: differences are lag in bytes
+};
+
+/// One change set as the wire announces it: where it applies, where it leads, and how long its LTX image is.
+struct ChangeSetInfo {
+  Position pre;
+  Position post;
+  std::uint64_t image_size = 0;   ///< bytes
+  std::int64_t timestamp_ms = 0;  ///< commit time on the primary's wall clock
+  std::uint64_t log_offset = 0;   ///< of its end, as in DatabaseState
+};
+
+/// Reads a database's change sets in order. Threads: one at a time. May block on disk reads.
+class ChangeSetCursor {
+ public:
+  virtual ~ChangeSetCursor() = default;
+  /// Moves to the next change set; nothing when all that is in the log has been read (call again later).
+  /// kNotInLog when retention has removed what comes next: the reader needs a snapshot.
+  virtual Result<std::optional<ChangeSetInfo>> next() = 0;
+  /// The next bytes of the current image; 0 at its end.
+  virtual Result<std::size_t> read(MutableBytes into) = 0;
+};
+
+/// Pages of a fuzzy snapshot, ascending. Threads: one at a time. May block on disk reads.
+class SnapshotCursor {
+ public:
+  virtual ~SnapshotCursor() = default;
+  virtual Position start() const = 0;           ///< change sets after this complete the snapshot
+  virtual std::uint32_t page_size() const = 0;  ///< bytes
+  virtual Pgno page_count() const = 0;          ///< at the start; for progress only
+  struct Page {
+    Pgno pgno;
+    Bytes data;  ///< page_size bytes, valid until the next call
+  };
+  /// Nothing after the last page. The lock page is left out.
+  virtual Result<std::optional<Page>> next() = 0;
+  /// After the last page: the position that the reader must reach before the content is exact.
+  virtual Position end() const = 0;
+};
+
+/// The primary's databases, for the publisher. Threads: any.
+class Source {
+ public:
+  virtual ~Source() = default;
+  virtual std::vector<DatabaseState> list() = 0;
+  /// Change sets after `after`. kNotInLog when the log does not contain that position (too old, or diverged);
+  /// kNotFound when the database is gone. While the cursor lives, the log keeps what it has not read, within
+  /// its byte budget.
+  virtual Result<std::unique_ptr<ChangeSetCursor>> follow(DatabaseId id, const Position& after) = 0;
+  virtual Result<std::unique_ptr<SnapshotCursor>> snapshot(DatabaseId id) = 0;
+  /// `changed` is called, from any thread and never with a lock held that list() takes, after a database was
+  /// created, renamed, dropped, had its attributes changed, or got a new change set. It must not block.
+  /// An empty function takes the listener away; when that returns, the old one no longer runs.
+  virtual void listen(std::function<void(DatabaseId)> changed) = 0;
+};
+
+/// A replica's databases, for the subscriber. Calls for one database come one after the other, from stream
+/// workers (which may block on disk, but never use the mount).
+class Sink {
+ public:
+  virtual ~Sink() = default;
+  /// Complete databases only: one whose first snapshot was interrupted is not listed.
+  virtual std::vector<DatabaseState> list() = 0;
+  /// The database exists on the primary under this name with these attributes: rename it here if it differs.
+  /// A database that is not here yet is only noted; it appears when its first snapshot is complete.
+  virtual Result<void> announce(const DatabaseInfo& info) = 0;
+  /// The primary has dropped it.
+  virtual Result<void> drop(DatabaseId id) = 0;
+
+  /// A snapshot follows, replacing what is here of this database (kept, and parked if it has diverged, until
+  /// the snapshot is complete). Any unfinished earlier one is forgotten.
+  virtual Result<void> begin_snapshot(const DatabaseInfo& info, const Position& start,
+                                      std::uint32_t page_size, Pgno page_count) = 0;
+  virtual Result<void> snapshot_page(DatabaseId id, Pgno pgno, Bytes page) = 0;
+  /// All pages are here; the content is exact once change sets have led to `end`.
+  virtual Result<void> end_snapshot(DatabaseId id, const Position& end) = 0;
+
+  /// Verifies one whole change set, appends it to the local log and hands it on to be applied. Returns the
+  /// new logged position. kPositionMismatch when it does not follow the local position, kCorrupt when it does
+  /// not verify: the subscriber then asks for a snapshot. kNoSpace: the subscriber waits and tries again.
+  /// `image` is either in memory or in a file (large ones), named by its path.
+  struct Image {
+    Bytes bytes;            ///< whole image, when file_path is empty
+    std::string file_path;  ///< else here
+  };
+  virtual Result<void> change_set(DatabaseId id, const ChangeSetInfo& info, const Image& image) = 0;
+
+  /// Where unfinished large images are put: a directory on the data directory's file system, emptied at
+  /// start.
+  virtual std::string spool_directory() const = 0;
+
+  struct Progress {
+    DatabaseId id;
+    Position logged;
+    Position applied;
+  };
+  /// `progressed` is called, from any thread, after a database was logged to or applied to. It must not
+  /// block. An empty function takes the listener away; when that returns, the old one no longer runs.
+  virtual void listen(std::function<void(const Progress&)> progressed) = 0;
+};
+
+}  // namespace rillfs::stream
