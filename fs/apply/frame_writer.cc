@@ -60,7 +60,7 @@ Result<void> FrameWriter::flush() {
 }
 
 Result<WalIndexHeader> FrameWriter::finish(Pgno commit) {
-  if (!open_) return make_error(ErrorCode::kInvalid, "change set without pages cannot change the size");
+  if (!open_) return make_error(ErrorCode::kInvalid, "transaction without frames");
   seal_last_frame(commit);
   RILL_TRY(flush());
   header_.size = commit;

@@ -33,8 +33,10 @@ Result<void> RollbackWriter::write(PageSource& pages, Pgno commit, std::uint32_t
     if (!half_written_) release();
     return checked;
   }
-  half_written_ = true;
-  if (auto written = write_pages(pages, commit, page_size); !written) return written.error().with(path_);
+  if (auto written = write_pages(pages, commit, page_size); !written) {
+    if (!half_written_) release();
+    return written.error().with(path_);
+  }
   half_written_ = false;
   release();
   return {};
@@ -130,8 +132,10 @@ Result<void> RollbackWriter::write_pages(PageSource& pages, Pgno commit, std::ui
     RILL_ASSIGN(const std::optional<Page> page, checked.next());
     if (!page) break;
     const std::uint64_t offset = std::uint64_t{page->pgno.value - 1} * page_size;
+    half_written_ = true;
     RILL_TRY(file_.write_at(page->data, offset));
   }
+  half_written_ = true;
   return file_.truncate(std::uint64_t{commit.value} * page_size);
 }
 

@@ -1,5 +1,7 @@
 #include "fs/apply/wal_appender.h"
 
+#include <cerrno>
+
 #include "fs/apply/frame_writer.h"
 #include "fs/sqlite/database_header.h"
 #include "fs/sqlite/journal.h"
@@ -81,9 +83,10 @@ Result<AppendResult> WalAppender::append_locked(PageSource& pages, Pgno commit, 
   CheckedPages checked(pages, commit, page_size());
   RILL_ASSIGN(std::optional<Page> page, checked.next());
   AppendResult result;
-  if (!page && commit == header.size) {
+  if (!page) {
     RILL_ASSIGN(result.state, state_of(header));
-    return result;
+    if (commit == result.state.size) return result;
+    return make_error(ErrorCode::kInvalid, "a change set without pages cannot change the size");
   }
   if (header.max_frame != 0) {
     RILL_TRY(check_last_frame(header));
@@ -170,10 +173,16 @@ Result<WalState> WalAppender::state() const {
 
 Result<WalState> WalAppender::state_of(const WalIndexHeader& header) const {
   RILL_ASSIGN(const struct stat status, wal_.status());
+  Pgno size = header.size;
+  if (size.value == 0) {  // a new index without frames: the file says it
+    struct stat database {};
+    if (::stat(sqlite_->file().c_str(), &database) != 0) return errno_error(errno, sqlite_->file());
+    size = Pgno{static_cast<std::uint32_t>(static_cast<std::uint64_t>(database.st_size) / page_size())};
+  }
   return WalState{.frames = header.max_frame,
                   .backfilled = index_.backfilled(),
                   .wal_bytes = static_cast<std::uint64_t>(status.st_size),
-                  .size = header.size};
+                  .size = size};
 }
 
 Result<void> WalAppender::close(CloseMode mode) {

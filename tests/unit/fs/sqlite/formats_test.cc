@@ -249,14 +249,13 @@ TEST(SuperJournal, NameIsFoundInARealJournal) {
 }
 
 Buffer super_record(std::string_view name) {
-  Buffer record(4);
+  constexpr std::uint8_t kMagic[] = {0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7};
   std::uint32_t sum = 0;
   for (const char c : name) sum += static_cast<std::uint32_t>(c);
-  record.insert(record.end(), name.begin(), name.end());
-  record.resize(record.size() + 8);
-  store_be(record.data() + record.size() - 8, static_cast<std::uint32_t>(name.size()));
-  store_be(record.data() + record.size() - 4, sum);
-  constexpr std::uint8_t kMagic[] = {0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7};
+  Buffer record(4 + name.size() + 8);
+  std::copy(name.begin(), name.end(), record.begin() + 4);
+  store_be(record.data() + 4 + name.size(), static_cast<std::uint32_t>(name.size()));
+  store_be(record.data() + 8 + name.size(), sum);
   append_bytes(record, kMagic);
   return record;
 }
