@@ -61,9 +61,10 @@ class WalAppender {
   /// As `close(kKeepWal)`.
   ~WalAppender() = default;
 
-  /// Makes one change set visible, after which the database has `commit` pages (> 0). On any error nothing of
-  /// it is visible. kBusy: an application held the write lock for too long; kCorrupt: the pages are no change
-  /// set of this database, or WAL and wal-index do not fit together; kInvalid or kNotFound: the database was
+  /// Makes one change set visible, after which the database has `commit` pages (> 0). It must be the
+  /// successor of what is visible: an older one would mix with newer pages. On any error nothing of it is
+  /// visible. kBusy: an application held the write lock for too long; kCorrupt: the pages are no change set
+  /// of this database, or WAL and wal-index do not fit together; kInvalid or kNotFound: the database was
   /// replaced or removed, open it again. A change set without pages that keeps the size does nothing.
   Result<AppendResult> append(PageSource& pages, Pgno commit);
 

@@ -121,7 +121,9 @@ class Reader {
     const std::int64_t sum_again = db_.number("SELECT sum(bal) FROM acc");
     const std::int64_t rows_again = db_.number("SELECT count(*) FROM log");
     if (db_.try_run("COMMIT") != SQLITE_OK) return "commit";
-    if (sum != Source::kSum || sum_again != sum) return "sum " + std::to_string(sum);
+    if (sum != Source::kSum || sum_again != sum)
+      return "sum " + std::to_string(sum) + " " + std::to_string(sum_again) + ": " +
+             sqlite3_errmsg(db_.get());
     if (n < last_n_) return "went back from " + std::to_string(last_n_) + " to " + std::to_string(n);
     if (rows < 0 || rows_again != rows) return "not repeatable";
     last_n_ = n;
