@@ -128,6 +128,20 @@ TEST_F(WalAppenderTest, OpenReaderNeitherBlocksNorSeesChangesAndTheWalRestartsWh
   EXPECT_EQ(reader.number("SELECT n FROM counter"), 3002);
 }
 
+TEST_F(WalAppenderTest, WalIsNotRestartedUnderAReaderOfItsLastFrame) {
+  make();
+  auto appender = open();
+  append(*appender, source_->transfer());
+  Sqlite reader(replica());
+  reader.run("BEGIN");
+  ASSERT_EQ(reader.number("SELECT n FROM counter"), 1);
+  const auto checkpoint = appender->checkpoint_passive();
+  ASSERT_EQ(checkpoint->checkpointed, checkpoint->in_wal);
+  EXPECT_FALSE(append(*appender, source_->transfer()).restarted);
+  EXPECT_EQ(reader.number("SELECT sum(bal) FROM acc"), Source::kSum);
+  EXPECT_EQ(reader.number("SELECT n FROM counter"), 1);
+}
+
 TEST_F(WalAppenderTest, RestartCutsAWalThatIsTooLong) {
   make();
   auto appender = open({.wal_size_keep = 100000});
