@@ -220,6 +220,15 @@ Result<void> replace_file(FileSystem& files, const std::string& path, Bytes cont
   return files.sync_directory(parent_of(path), label);
 }
 
+Result<void> remove_tree(FileSystem& files, const std::string& path, Label label) {
+  RILL_ASSIGN(auto entries, files.list(path, label));
+  for (const DirectoryEntry& entry : entries) {
+    const std::string child = path + "/" + entry.name;
+    RILL_TRY(entry.is_directory ? remove_tree(files, child, label) : files.remove(child, label));
+  }
+  return files.remove(path, label);
+}
+
 Result<Buffer> read_file(FileSystem& files, const std::string& path, std::size_t size_max, Label label) {
   RILL_ASSIGN(auto file, files.open(path, OpenMode::kRead, label));
   RILL_ASSIGN(std::uint64_t size, file->size(label));

@@ -1,0 +1,252 @@
+#include "fs/apply/applier.h"
+
+#include <fcntl.h>
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <boost/asio/post.hpp>
+#include <cerrno>
+#include <cstdio>
+
+#include "fs/databases.h"
+#include "fs/sqlite/database_header.h"
+#include "replication/ltx/decoder.h"
+
+namespace rillfs::apply {
+namespace {
+
+constexpr Duration kRetryDelay = std::chrono::milliseconds(20);
+
+/// A change set's pages out of the log.
+class RecordPages final : public PageSource {
+ public:
+  explicit RecordPages(ByteSource& source) : decoder_(source) {}
+  Result<ltx::Header> begin() { return decoder_.begin(); }
+  Result<std::optional<Page>> next() override {
+    RILL_ASSIGN(auto page, decoder_.next());
+    if (!page) {
+      RILL_TRY(decoder_.finish());
+      return std::optional<Page>();
+    }
+    if (page->pgno.value == 1) {
+      if (auto header = sqlite::parse_database_header(page->data)) wal_mode_ = header->is_wal();
+    }
+    return std::optional<Page>(Page{page->pgno, page->data});
+  }
+  /// What page 1 says, if it was among them.
+  std::optional<bool> wal_mode() const { return wal_mode_; }
+
+ private:
+  ltx::Decoder decoder_;
+  std::optional<bool> wal_mode_;
+};
+
+}  // namespace
+
+Applier::Applier(Databases& databases, std::shared_ptr<Database> database, MountThreads& threads,
+                 std::string mountpoint, ApplierOptions options)
+    : databases_(databases),
+      database_(std::move(database)),
+      threads_(threads),
+      mountpoint_(std::move(mountpoint)),
+      options_(options),
+      strand_(threads.make_strand()) {}
+
+std::string Applier::obstacle() const {
+  std::scoped_lock lock(mutex_);
+  return obstacle_;
+}
+
+void Applier::set_obstacle(std::string obstacle) {
+  std::scoped_lock lock(mutex_);
+  if (obstacle == obstacle_) return;
+  if (!obstacle.empty()) spdlog::warn("{}: applying waits: {}", database_->path(), obstacle);
+  obstacle_ = std::move(obstacle);
+}
+
+void Applier::retry_later(const Error& error) {
+  set_obstacle(error.message);
+  if (scheduled_.exchange(true)) return;
+  databases_.delayed().run_after(kRetryDelay, [self = shared_from_this()] {
+    self->scheduled_ = false;
+    boost::asio::post(self->strand_, [self] { self->apply(); });
+  });
+}
+
+void Applier::apply() {
+  if (closed_ || database_->is_dropped()) return;
+  if (options_.candidate && !appender_ && database_->wal_mode() && database_->application_handles() > 0) {
+    if (auto opened = open_appender(); !opened) return retry_later(opened.error());
+  }
+  for (;;) {
+    auto more = apply_next();
+    if (!more) return retry_later(more.error());
+    set_obstacle({});
+    if (!*more) return;
+  }
+}
+
+Result<bool> Applier::apply_next() {
+  if (!next_) {
+    const Position applied = database_->applied_position();
+    const Txid logged = database_->published().txid;
+    if (applied.same_place(database_->published())) return false;
+    if (!reader_) {
+      RILL_ASSIGN(reader_, log::open_reader(files_, database_->log_directory(), database_->id(), applied));
+    }
+    RILL_ASSIGN(next_, reader_->next(logged));
+    if (!next_) return false;
+  }
+  if (auto done = apply_record(*next_); !done) {
+    // The record is read again from its start next time.
+    reader_.reset();
+    next_.reset();
+    return done.error();
+  }
+  next_.reset();
+  return true;
+}
+
+Result<void> Applier::apply_record(const log::RecordInfo& record) {
+  auto source = reader_->source();
+  RecordPages pages(source);
+  RILL_TRY(pages.begin());
+  const bool readers = database_->application_handles() > 0;
+  if (!appender_ && readers && database_->wal_mode() && record.commit.value != 0) RILL_TRY(open_appender());
+  if (appender_ && (record.page_size != appender_->page_size() || record.commit.value == 0)) {
+    // What a WAL cannot express: it must be gone first, and with it the readers that use it.
+    RILL_TRY(close_appender(CloseMode::kCheckpointAndDelete));
+  }
+  RILL_TRY(appender_ ? append(pages, record) : write(pages, record));
+  if (pages.wal_mode()) database_->set_wal_mode(*pages.wal_mode());
+  database_->applied(record.post_position(), appender_ == nullptr);
+  databases_.progressed(*database_);
+  if (pages.wal_mode() && *pages.wal_mode() && !appender_ && readers) return open_appender();
+  return {};
+}
+
+Result<void> Applier::append(PageSource& pages, const log::RecordInfo& record) {
+  RILL_ASSIGN(WalState before, appender_->state());
+  if (before.wal_bytes > options_.wal_limit_bytes && before.backfilled < before.frames) {
+    checkpoint_soon(before);
+    return make_error(ErrorCode::kBusy, "the WAL has reached " + std::to_string(before.wal_bytes >> 20) +
+                                            " MiB because a reader on this node stays in one transaction; it goes on "
+                                            "when that ends (replica.wal_limit)");
+  }
+  const Position position = database_->applied_position();
+  RILL_ASSIGN(AppendResult appended, appender_->append(pages, record.commit));
+  if (appended.restarted) database_->file_holds(position);
+  checkpoint_soon(appended.state);
+  return {};
+}
+
+Result<void> Applier::write(PageSource& pages, const log::RecordInfo& record) {
+  if (!writer_) {
+    RILL_ASSIGN(writer_, RollbackWriter::open(path(), RollbackWriterOptions{}, clock_));
+    if (options_.candidate) RILL_TRY(writer_->hold_reserved(true));
+  }
+  return writer_->write(pages, record.commit, record.page_size);
+}
+
+Result<void> Applier::open_appender() {
+  writer_.reset();
+  RILL_ASSIGN(auto opened, WalAppender::open(path(), WalAppenderOptions{}, clock_, random_));
+  if (options_.candidate) RILL_TRY(opened->hold_writer_lock(true));
+  appender_ = std::move(opened);
+  warm_ = true;
+  return {};
+}
+
+Result<void> Applier::close_appender(CloseMode mode) {
+  if (!appender_) return {};
+  if (checkpointing_) return make_error(ErrorCode::kBusy, "a checkpoint is running");
+  auto closing = std::move(appender_);
+  warm_ = false;
+  RILL_TRY(closing->close(mode));
+  closing.reset();
+  struct stat status {};
+  // Gone, if nobody else has it open: then all of it is in the file.
+  if (::stat((path() + "-wal").c_str(), &status) < 0 && errno == ENOENT) {
+    database_->file_holds(database_->applied_position());
+    return {};
+  }
+  if (database_->application_handles() > 0) {
+    return make_error(ErrorCode::kBusy, "an application has the database open in WAL mode");
+  }
+  return {};
+}
+
+void Applier::checkpoint_soon(const WalState& state) {
+  if (state.frames - state.backfilled < options_.checkpoint_frames || checkpointing_.exchange(true)) return;
+  // Off the strand: change sets go on being applied meanwhile.
+  boost::asio::post(threads_.executor(), [self = shared_from_this(), appender = appender_] {
+    auto checkpointed = appender->checkpoint_passive();
+    if (!checkpointed && checkpointed.error().code != ErrorCode::kBusy) {
+      spdlog::warn("{}: checkpoint: {}", self->database_->path(), checkpointed.error().message);
+    }
+    self->checkpointing_ = false;
+  });
+}
+
+void Applier::warm(const std::function<void()>& done) {
+  if (!appender_ && !closed_ && database_->wal_mode() && !database_->is_dropped()) {
+    if (auto opened = open_appender(); !opened) {
+      spdlog::warn("{}: its WAL could not be prepared for readers: {}", database_->path(), opened.error().message);
+    }
+  }
+  done();
+}
+
+void Applier::cool() {
+  if (!appender_ || database_->application_handles() > 0) return;
+  if (auto closed = close_appender(CloseMode::kCheckpointAndDelete); !closed) {
+    databases_.readers_left(database_);  // tried again later
+    return;
+  }
+  databases_.environment().backfilled(database_->id());
+  apply();
+}
+
+Result<void> Applier::rename(const std::string& new_path) {
+  RILL_TRY(close_appender(CloseMode::kCheckpointAndDelete));
+  writer_.reset();
+  const std::string from = path();
+  const std::string to = mountpoint_ + "/" + new_path;
+  if (::rename(from.c_str(), to.c_str()) < 0) return errno_error(errno, from);
+  for (const char* suffix : {"-wal", "-shm"}) {
+    if (::rename((from + suffix).c_str(), (to + suffix).c_str()) < 0 && errno != ENOENT) return errno_error(errno, from);
+  }
+  return {};
+}
+
+void Applier::wait_for_checkpoint() const {
+  while (checkpointing_) ::usleep(1000);  // it uses the appender
+}
+
+Result<void> Applier::remove() {
+  wait_for_checkpoint();
+  if (appender_) {
+    RILL_TRY(appender_->close(CloseMode::kKeepWal));
+    appender_.reset();
+    warm_ = false;
+  }
+  writer_.reset();
+  closed_ = true;
+  const std::string file = path();
+  if (::unlink(file.c_str()) < 0 && errno != ENOENT) return errno_error(errno, file);
+  for (const char* suffix : {"-wal", "-shm", "-journal"}) ::unlink((file + suffix).c_str());
+  return {};
+}
+
+void Applier::close() {
+  closed_ = true;
+  wait_for_checkpoint();
+  if (auto closed = close_appender(CloseMode::kCheckpointAndDelete); !closed) {
+    spdlog::debug("{}: {}", database_->path(), closed.error().message);
+  }
+  writer_.reset();
+  reader_.reset();
+}
+
+}  // namespace rillfs::apply

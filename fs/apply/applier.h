@@ -1,0 +1,93 @@
+// Applies one replicated database's log on a replica, change set by change set, in order.
+//
+// A database that applications have open in WAL mode is *warm*: change sets are appended to its WAL. Otherwise
+// they are written to its file under SQLite's locks. The log is read here by a reader of our own, so that no
+// change set waits in memory.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "fs/apply/mount_threads.h"
+#include "fs/apply/rollback_writer.h"
+#include "fs/apply/wal_appender.h"
+#include "fs/database.h"
+#include "replication/log/reader.h"
+
+namespace rillfs {
+class Databases;
+}
+
+namespace rillfs::apply {
+
+struct ApplierOptions {
+  bool candidate = false;
+  /// The replica's WAL may grow to this many bytes while a reader keeps it from starting anew; then applying
+  /// pauses (the log goes on) and status says so.
+  std::uint64_t wal_limit_bytes = std::uint64_t{4} << 30;
+  /// Frames in the WAL at which a checkpoint is worth it.
+  std::uint32_t checkpoint_frames = 1000;
+};
+
+/// Threads: apply, warm, cool, rename, close run on the strand; the rest anywhere.
+class Applier : public std::enable_shared_from_this<Applier> {
+ public:
+  Applier(Databases& databases, std::shared_ptr<Database> database, MountThreads& threads, std::string mountpoint,
+          ApplierOptions options);
+
+  const MountThreads::Strand& strand() const { return strand_; }
+  bool is_warm() const { return warm_; }
+  /// Why nothing is applied at the moment; empty when all is well.
+  std::string obstacle() const;
+
+  void apply();
+  void warm(const std::function<void()>& done);
+  void cool();
+  /// Renames the database's files in the mount.
+  Result<void> rename(const std::string& new_path);
+  /// Removes them.
+  Result<void> remove();
+  /// Lets go of everything in the mount; checkpoints and takes the WAL away where nobody else has it open.
+  void close();
+
+ private:
+  std::string path() const { return mountpoint_ + "/" + database_->path(); }
+  Result<bool> apply_next();
+  Result<void> apply_record(const log::RecordInfo& record);
+  Result<void> append(PageSource& pages, const log::RecordInfo& record);
+  Result<void> write(PageSource& pages, const log::RecordInfo& record);
+  Result<void> open_appender();
+  Result<void> close_appender(CloseMode mode);
+  void wait_for_checkpoint() const;
+  void checkpoint_soon(const WalState& state);
+  void retry_later(const Error& error);
+  void set_obstacle(std::string obstacle);
+
+  Databases& databases_;
+  const std::shared_ptr<Database> database_;
+  MountThreads& threads_;
+  const std::string mountpoint_;
+  const ApplierOptions options_;
+  const MountThreads::Strand strand_;
+  SystemClock clock_;
+  SystemRandom random_;
+  PosixFileSystem files_;
+
+  // The strand's.
+  std::optional<log::LogReader> reader_;
+  std::optional<log::RecordInfo> next_;  ///< read, not applied yet
+  std::shared_ptr<WalAppender> appender_;
+  std::unique_ptr<RollbackWriter> writer_;
+  bool closed_ = false;
+
+  std::atomic<bool> warm_{false};
+  std::atomic<bool> scheduled_{false};
+  std::atomic<bool> checkpointing_{false};
+  mutable std::mutex mutex_;  ///< guards what follows
+  std::string obstacle_;
+};
+
+}  // namespace rillfs::apply

@@ -1,0 +1,51 @@
+#include "fs/apply/mount_threads.h"
+
+#include <linux/close_range.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <barrier>
+#include <boost/asio/post.hpp>
+#include <mutex>
+#include <stdexcept>
+#include <thread>
+
+#include "replication/base/file_system.h"
+
+namespace rillfs::apply {
+
+MountThreads::MountThreads(int count) {
+  bool own_table = false;
+  std::mutex mutex;
+  std::barrier everybody(count + 1);
+  std::thread founder([&] {
+    // Signals belong to the main thread; the pool inherits the mask.
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, nullptr);
+    own_table = ::close_range(3, ~0U, CLOSE_RANGE_UNSHARE) == 0;
+    if (!own_table) return;
+    pool_ = std::make_unique<boost::asio::thread_pool>(static_cast<std::size_t>(count));
+    for (int i = 0; i < count; ++i) {
+      boost::asio::post(*pool_, [&] {
+        enter_descriptor_table(kTable);
+        {
+          std::scoped_lock lock(mutex);
+          ids_.insert(::gettid());
+        }
+        everybody.arrive_and_wait();  // so that each thread runs this once
+      });
+    }
+    everybody.arrive_and_wait();
+  });
+  founder.join();
+  if (!own_table) throw std::runtime_error("close_range(CLOSE_RANGE_UNSHARE) failed: Linux 5.9 or newer is needed");
+}
+
+MountThreads::~MountThreads() { stop(); }
+
+void MountThreads::stop() {
+  if (pool_) pool_->join();
+}
+
+}  // namespace rillfs::apply

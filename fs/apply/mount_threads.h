@@ -1,0 +1,40 @@
+// The threads that use the mount: a small pool in a descriptor table of its own.
+//
+// A thread that waits for an answer of its own mount must not hold /dev/fuse open: after a kill -9 it would wait
+// for ever for an answer that nobody gives, and every application with it. One thread therefore takes a table of
+// its own (unshare(CLONE_FILES)), closes everything in it but the standard streams, and starts the pool, whose
+// threads inherit the table. Descriptors of the rest of the process mean nothing here, and the other way round.
+#pragma once
+
+#include <sys/types.h>
+
+#include <boost/asio/strand.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <functional>
+#include <memory>
+#include <unordered_set>
+
+namespace rillfs::apply {
+
+/// Threads: construct and stop from one thread; the executor from any.
+class MountThreads {
+ public:
+  static constexpr int kTable = 1;
+  using Strand = boost::asio::strand<boost::asio::thread_pool::executor_type>;
+
+  explicit MountThreads(int count);
+  ~MountThreads();
+
+  boost::asio::thread_pool::executor_type executor() { return pool_->get_executor(); }
+  Strand make_strand() { return boost::asio::make_strand(executor()); }
+  /// Kernel thread ids: how the mount recognises their requests.
+  const std::unordered_set<pid_t>& ids() const { return ids_; }
+  /// Runs what is queued, then ends the threads.
+  void stop();
+
+ private:
+  std::unique_ptr<boost::asio::thread_pool> pool_;
+  std::unordered_set<pid_t> ids_;
+};
+
+}  // namespace rillfs::apply

@@ -1,0 +1,167 @@
+#include "fs/capture/staging.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+namespace rillfs {
+namespace {
+constexpr Label kStage = "transaction: stage";
+constexpr Label kCopy = "commit: copy staged pages";
+constexpr std::size_t kCopyChunk = 256 * 1024;
+}  // namespace
+
+bool Staging::has(std::uint64_t sector) const {
+  const std::uint64_t word = sector / 64;
+  return word < sectors_.size() && (sectors_[word] >> (sector % 64) & 1) != 0;
+}
+
+Result<void> Staging::require_file(FileSystem& files, const std::string& directory) {
+  if (file_) return {};
+  RILL_ASSIGN(file_, files.open_unnamed(directory, kStage));
+  return {};
+}
+
+std::uint64_t Staging::present_size(File& below) const {
+  if (size_) return *size_;
+  auto size = below.size(kStage);
+  return size ? *size : 0;
+}
+
+Result<void> Staging::fill(File& below, std::uint64_t sector) {
+  if (has(sector)) return {};
+  std::uint8_t bytes[kSector] = {};
+  const std::uint64_t offset = sector * kSector;
+  if (offset < below_limit_) {
+    const std::size_t n = std::min<std::uint64_t>(kSector, below_limit_ - offset);
+    RILL_TRY(below.read_at(MutableBytes(bytes, n), offset, kStage));
+  }
+  RILL_TRY(file_->write_at(bytes, offset, kStage));
+  if (sector / 64 >= sectors_.size()) sectors_.resize(sector / 64 + 1, 0);
+  sectors_[sector / 64] |= std::uint64_t{1} << (sector % 64);
+  return {};
+}
+
+Result<void> Staging::write(FileSystem& files, const std::string& directory, File& below, Bytes bytes,
+                            std::uint64_t offset) {
+  if (bytes.empty()) return {};
+  RILL_TRY(require_file(files, directory));
+  const std::uint64_t end = offset + bytes.size();
+  const std::uint64_t size = present_size(below);
+  if (offset % kSector != 0) RILL_TRY(fill(below, offset / kSector));
+  if (end % kSector != 0) RILL_TRY(fill(below, end / kSector));
+  RILL_TRY(file_->write_at(bytes, offset, kStage));
+  const std::uint64_t last = (end - 1) / kSector;
+  if (last / 64 >= sectors_.size()) sectors_.resize(last / 64 + 1, 0);
+  for (std::uint64_t sector = offset / kSector; sector <= last; ++sector) {
+    sectors_[sector / 64] |= std::uint64_t{1} << (sector % 64);
+  }
+  size_ = std::max(size, end);
+  return {};
+}
+
+Result<void> Staging::resize(FileSystem& files, const std::string& directory, File& below, std::uint64_t size) {
+  RILL_TRY(require_file(files, directory));
+  const std::uint64_t before = present_size(below);
+  if (size < before) {
+    below_limit_ = std::min(below_limit_, size);
+    // Forget what lies behind the cut; what is left of the last sector must read as zeros behind it.
+    if (size % kSector != 0 && has(size / kSector)) {
+      const std::uint8_t zeros[kSector] = {};
+      RILL_TRY(file_->write_at(Bytes(zeros, kSector - size % kSector), size, kStage));
+    }
+    for (std::uint64_t sector = (size + kSector - 1) / kSector; sector / 64 < sectors_.size(); ++sector) {
+      sectors_[sector / 64] &= ~(std::uint64_t{1} << (sector % 64));
+    }
+  }
+  size_ = size;
+  return {};
+}
+
+Result<std::size_t> Staging::read(File& below, MutableBytes into, std::uint64_t offset) const {
+  const std::uint64_t size = present_size(below);
+  if (offset >= size) return std::size_t{0};
+  const std::size_t n = std::min<std::uint64_t>(into.size(), size - offset);
+  std::size_t done = 0;
+  while (done < n) {
+    const std::uint64_t at = offset + done;
+    const bool staged = has(at / kSector);
+    // A run of sectors that all come from the same file.
+    std::uint64_t end = (at / kSector + 1) * kSector;
+    while (end < offset + n && has(end / kSector) == staged) end += kSector;
+    MutableBytes part = into.subspan(done, std::min<std::uint64_t>(end, offset + n) - at);
+    std::size_t got = 0;
+    if (staged) {
+      RILL_ASSIGN(got, file_->read_at(part, at, kStage));
+    } else if (at < below_limit_) {
+      const std::size_t there = std::min<std::uint64_t>(part.size(), below_limit_ - at);
+      RILL_ASSIGN(got, below.read_at(part.first(there), at, kStage));
+    }
+    std::memset(part.data() + got, 0, part.size() - got);
+    done += part.size();
+  }
+  return n;
+}
+
+std::vector<Pgno> Staging::pages(std::uint32_t page_size) const {
+  std::vector<Pgno> pages;
+  const std::uint32_t per_page = page_size / kSector;
+  for (std::uint64_t word = 0; word < sectors_.size(); ++word) {
+    for (std::uint64_t bits = sectors_[word]; bits != 0; bits &= bits - 1) {
+      const std::uint64_t sector = word * 64 + static_cast<unsigned>(std::countr_zero(bits));
+      const Pgno pgno{static_cast<std::uint32_t>(sector / per_page + 1)};
+      if (pages.empty() || pages.back() != pgno) pages.push_back(pgno);
+    }
+  }
+  return pages;
+}
+
+Result<void> Staging::copy_to(File& below, std::uint64_t size) const {
+  Buffer buffer(kCopyChunk);
+  const std::uint64_t sector_count = sectors_.size() * 64;
+  std::uint64_t sector = 0;
+  while (sector < sector_count) {
+    if (sectors_[sector / 64] == 0) {
+      sector = (sector / 64 + 1) * 64;
+      continue;
+    }
+    if (!has(sector)) {
+      ++sector;
+      continue;
+    }
+    std::uint64_t end = sector + 1;
+    while (end < sector_count && has(end) && (end - sector) * kSector < kCopyChunk) ++end;
+    const std::uint64_t offset = sector * kSector;
+    if (offset < size) {
+      MutableBytes part(buffer.data(), std::min((end - sector) * kSector, size - offset));
+      RILL_ASSIGN(std::size_t got, file_->read_at(part, offset, kCopy));
+      std::memset(part.data() + got, 0, part.size() - got);
+      RILL_TRY(below.write_at(part, offset, kCopy));
+    }
+    sector = end;
+  }
+  // A file that was cut and grown again reads as zeros between the cut and what was written since.
+  RILL_ASSIGN(std::uint64_t present, below.size(kCopy));
+  if (below_limit_ < present && below_limit_ < size) {
+    for (std::uint64_t at = below_limit_; at < std::min(present, size);) {
+      const std::uint64_t next = std::min({(at / kSector + 1) * kSector, present, size});
+      if (!has(at / kSector)) {
+        const std::uint8_t zeros[kSector] = {};
+        RILL_TRY(below.write_at(Bytes(zeros, next - at), at, kCopy));
+      }
+      at = next;
+    }
+  }
+  if (present != size) RILL_TRY(below.truncate(size, kCopy));
+  return {};
+}
+
+Result<void> Staging::clear() {
+  if (empty()) return {};
+  sectors_.clear();
+  size_.reset();
+  below_limit_ = UINT64_MAX;
+  return file_->truncate(0, kStage);
+}
+
+}  // namespace rillfs

@@ -1,0 +1,53 @@
+// Uncommitted pages of a rollback-journal transaction, kept away from the database file.
+//
+// Writes land in an unnamed file at the same offsets as in the database; a bit per sector says which bytes are
+// there. Memory is bounded by the bitmap: 1 bit for each 512 bytes up to the highest offset written.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "replication/base/file_system.h"
+#include "replication/base/types.h"
+
+namespace rillfs {
+
+/// Offsets and sizes in bytes. Threads: one at a time (the database's mutex).
+class Staging {
+ public:
+  static constexpr std::uint32_t kSector = 512;
+
+  bool empty() const { return !size_ && sectors_.empty(); }
+  /// Size of the database as the open transaction sees it, if it has changed it.
+  std::optional<std::uint64_t> size() const { return size_; }
+
+  /// Takes bytes over. Where they do not fill a sector, the rest of it comes from `below`, the database file.
+  Result<void> write(FileSystem& files, const std::string& directory, File& below, Bytes bytes, std::uint64_t offset);
+  /// Cuts or extends; cut bytes read as zeros if the file grows again.
+  Result<void> resize(FileSystem& files, const std::string& directory, File& below, std::uint64_t size);
+  /// Reads as the transaction sees the file: staged bytes, else those of `below`; fewer only at the end.
+  Result<std::size_t> read(File& below, MutableBytes into, std::uint64_t offset) const;
+  /// The pages that have any staged byte, ascending.
+  std::vector<Pgno> pages(std::uint32_t page_size) const;
+  /// Copies every staged byte below `size` into `below` and sets its size.
+  Result<void> copy_to(File& below, std::uint64_t size) const;
+  /// Forgets everything.
+  Result<void> clear();
+
+ private:
+  bool has(std::uint64_t sector) const;
+  Result<void> require_file(FileSystem& files, const std::string& directory);
+  /// Makes `sector` whole, with its content from `below`.
+  Result<void> fill(File& below, std::uint64_t sector);
+  std::uint64_t present_size(File& below) const;
+
+  std::unique_ptr<File> file_;
+  std::vector<std::uint64_t> sectors_;  ///< bitmap
+  std::optional<std::uint64_t> size_;
+  /// Bytes of `below` at or beyond this offset are cut off, even if the size has grown again.
+  std::uint64_t below_limit_ = UINT64_MAX;
+};
+
+}  // namespace rillfs

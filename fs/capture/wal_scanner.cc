@@ -1,0 +1,126 @@
+#include "fs/capture/wal_scanner.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace rillfs {
+namespace {
+constexpr Label kScan = "capture: read WAL";
+}
+
+Result<std::size_t> WalView::read(MutableBytes into, std::uint64_t offset) const {
+  const std::uint64_t held_end = held_offset_ + held_.size();
+  // The common case: everything asked for is in the held write.
+  if (offset >= held_offset_ && offset + into.size() <= held_end) {
+    std::memcpy(into.data(), held_.data() + (offset - held_offset_), into.size());
+    return into.size();
+  }
+  RILL_ASSIGN(std::size_t got, file_.read_at(into, offset, kScan));
+  const std::uint64_t from = std::max(offset, held_offset_);
+  const std::uint64_t to = std::min(offset + into.size(), held_end);
+  if (from < to) {
+    if (offset + got < from) std::memset(into.data() + got, 0, from - offset - got);
+    std::memcpy(into.data() + (from - offset), held_.data() + (from - held_offset_), to - from);
+    got = std::max<std::size_t>(got, to - offset);
+  }
+  return got;
+}
+
+void WalScanner::begin(const sqlite::WalHeader& header) {
+  header_ = header;
+  committed_ = verified_ = Point{0, header.checksum};
+  open_.clear();
+  candidates_.clear();
+  frames_.clear();
+  waiting_.clear();
+  size_ = Pgno{};
+  frame_.resize(sqlite::frame_size(header.page_size));
+}
+
+std::uint64_t WalScanner::committed_end() const {
+  return header_ ? sqlite::frame_offset(committed_.frame + 1, header_->page_size) : 0;
+}
+
+Result<void> WalScanner::note_commit_fields(const WalView& view, std::uint64_t offset, std::size_t size) {
+  const std::uint64_t frame_size = sqlite::frame_size(page_size());
+  const std::uint64_t from = std::max<std::uint64_t>(offset, sqlite::kWalHeaderSize);
+  const std::uint64_t end = offset + size;
+  if (from >= end) return {};
+  auto frame = static_cast<std::uint32_t>((from - sqlite::kWalHeaderSize) / frame_size + 1);
+  for (; sqlite::frame_offset(frame, page_size()) + 4 < end; ++frame) {
+    const std::uint64_t start = sqlite::frame_offset(frame, page_size());
+    if (start + sqlite::kFrameHeaderSize <= from || frame <= committed_.frame) continue;  // only its page
+    std::uint8_t field[4] = {};
+    RILL_TRY(view.read(field, start + 4));
+    auto place = std::lower_bound(candidates_.begin(), candidates_.end(), frame);
+    const bool known = place != candidates_.end() && *place == frame;
+    const bool commits = load_be<std::uint32_t>(field) != 0;
+    if (commits && !known) candidates_.insert(place, frame);
+    if (!commits && known) candidates_.erase(place);
+  }
+  return {};
+}
+
+Result<bool> WalScanner::verify_next(const WalView& view, sqlite::FrameHeader& header) {
+  RILL_ASSIGN(std::size_t got, view.read(frame_, sqlite::frame_offset(verified_.frame + 1, page_size())));
+  if (got < frame_.size()) return false;
+  sqlite::WalChecksum running = verified_.checksum;
+  if (!sqlite::verify_frame(frame_, header_->salts, header_->order, running)) return false;
+  header = sqlite::parse_frame_header(frame_);
+  verified_ = Point{verified_.frame + 1, running};
+  open_.push_back(header.pgno);
+  return true;
+}
+
+WalTransaction WalScanner::take(Pgno commit) {
+  WalTransaction transaction{committed_.frame + 1, verified_.frame, commit, {}};
+  transaction.pages.reserve(open_.size());
+  for (std::size_t i = 0; i < open_.size(); ++i) {
+    transaction.pages.emplace_back(open_[i], committed_.frame + 1 + static_cast<std::uint32_t>(i));
+  }
+  // The last frame of each page counts: order by page, newest first, and keep the first of each.
+  std::sort(transaction.pages.begin(), transaction.pages.end(),
+            [](const auto& a, const auto& b) { return a.first != b.first ? a.first < b.first : a.second > b.second; });
+  transaction.pages.erase(std::unique(transaction.pages.begin(), transaction.pages.end(),
+                                      [](const auto& a, const auto& b) { return a.first == b.first; }),
+                          transaction.pages.end());
+  return transaction;
+}
+
+Result<std::optional<WalTransaction>> WalScanner::written(const WalView& view, std::uint64_t offset,
+                                                          std::size_t size) {
+  if (!header_ || offset + size <= sqlite::kWalHeaderSize) return std::nullopt;
+  if (offset < sqlite::frame_offset(verified_.frame + 1, page_size())) refuse();
+  RILL_TRY(note_commit_fields(view, offset, size));
+  sqlite::FrameHeader header;
+  while (!candidates_.empty() && verified_.frame < candidates_.back()) {
+    RILL_ASSIGN(bool valid, verify_next(view, header));
+    if (!valid) break;
+    if (header.is_commit()) return take(header.commit);
+  }
+  return std::nullopt;
+}
+
+void WalScanner::commit(const WalTransaction& transaction) {
+  committed_ = verified_;
+  open_.clear();
+  std::erase_if(candidates_, [&](std::uint32_t frame) { return frame <= transaction.last; });
+  for (const auto& [pgno, frame] : transaction.pages) {
+    frames_[pgno] = frame;
+    waiting_[pgno] = frame;
+  }
+  if (transaction.commit < size_) {
+    // Pages that the transaction cut off are never written back.
+    auto beyond = [&](const auto& entry) { return entry.first > transaction.commit; };
+    std::erase_if(waiting_, beyond);
+    std::erase_if(frames_, beyond);
+  }
+  size_ = transaction.commit;
+}
+
+void WalScanner::refuse() {
+  verified_ = committed_;
+  open_.clear();
+}
+
+}  // namespace rillfs

@@ -1,0 +1,108 @@
+// Finds committed transactions in the bytes of a WAL.
+//
+// Frames are verified in order (salts, cumulative checksum). When the chain verifies up to a frame whose commit
+// field is not zero, there is a transaction. What the scanner must cope with (design: Capture, WAL mode):
+//   - frames of the open transaction may be written again in any order (cache spill): "verified" moves back;
+//   - frames may be abandoned (rollback) and written over from the last commit on;
+//   - one frame may arrive in several writes, and one write may hold many frames.
+//
+// Costs: nothing is verified until a frame with a commit field has been seen, since before that there is nothing
+// to find; then every frame is read once.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "fs/sqlite/wal.h"
+#include "replication/base/bytes.h"
+#include "replication/base/error.h"
+#include "replication/base/file_system.h"
+#include "replication/base/types.h"
+
+namespace rillfs {
+
+/// A WAL's bytes with one write laid over them that has not been done yet.
+class WalView {
+ public:
+  explicit WalView(File& file) : file_(file) {}
+  WalView(File& file, Bytes held, std::uint64_t offset) : file_(file), held_(held), held_offset_(offset) {}
+  /// Fewer bytes only where the WAL ends.
+  Result<std::size_t> read(MutableBytes into, std::uint64_t offset) const;
+  /// Does the write.
+  Result<void> write_held(Label label) const {
+    return held_.empty() ? Result<void>() : file_.write_at(held_, held_offset_, label);
+  }
+
+ private:
+  File& file_;
+  Bytes held_;
+  std::uint64_t held_offset_ = 0;
+};
+
+/// One verified transaction: frames first..last (from 1).
+struct WalTransaction {
+  std::uint32_t first = 0;
+  std::uint32_t last = 0;
+  Pgno commit;
+  std::vector<std::pair<Pgno, std::uint32_t>> pages;  ///< the last frame of each page, ascending by page
+};
+
+/// Threads: one at a time (the database's mutex).
+class WalScanner {
+ public:
+  /// A new generation begins with this header.
+  void begin(const sqlite::WalHeader& header);
+  /// There is no WAL any more.
+  void end() { header_.reset(); }
+  const std::optional<sqlite::WalHeader>& header() const { return header_; }
+
+  /// Bytes [offset, offset + size) have been written or are about to be; `view` shows the WAL with them. Returns
+  /// the transaction that they complete, if they do: call `commit` when it is safe, or `refuse` it.
+  Result<std::optional<WalTransaction>> written(const WalView& view, std::uint64_t offset, std::size_t size);
+  /// The transaction found last is committed: it can no longer be overwritten.
+  void commit(const WalTransaction& transaction);
+  /// The write that would have completed it is not done: its bytes are as before.
+  void refuse();
+
+  std::uint32_t committed_frames() const { return committed_.frame; }
+  /// Where the committed frames end, in bytes from the start of the WAL.
+  std::uint64_t committed_end() const;
+  /// Size of the database after the last committed frame, pages.
+  Pgno size() const { return size_; }
+  std::uint32_t page_size() const { return header_ ? header_->page_size : 0; }
+
+  /// Newest committed frame of each page in this generation.
+  const std::unordered_map<Pgno, std::uint32_t>& frames() const { return frames_; }
+  /// Its offset in the WAL of `frame`'s page.
+  std::uint64_t page_offset(std::uint32_t frame) const {
+    return sqlite::frame_offset(frame, page_size()) + sqlite::kFrameHeaderSize;
+  }
+  /// The database file holds the newest content of this page now (a checkpoint wrote it).
+  void backfilled(Pgno pgno) { waiting_.erase(pgno); }
+  /// Every committed page has been written back to the database file.
+  bool fully_backfilled() const { return waiting_.empty(); }
+  std::size_t waiting_pages() const { return waiting_.size(); }
+
+ private:
+  struct Point {
+    std::uint32_t frame = 0;  ///< the last one
+    sqlite::WalChecksum checksum;
+  };
+  Result<void> note_commit_fields(const WalView& view, std::uint64_t offset, std::size_t size);
+  Result<bool> verify_next(const WalView& view, sqlite::FrameHeader& header);
+  WalTransaction take(Pgno commit);
+
+  std::optional<sqlite::WalHeader> header_;
+  Point committed_;
+  Point verified_;
+  std::vector<Pgno> open_;                    ///< pages of the frames committed_+1 .. verified_
+  std::vector<std::uint32_t> candidates_;     ///< frames beyond committed_ whose commit field is not 0, ascending
+  std::unordered_map<Pgno, std::uint32_t> frames_;
+  std::unordered_map<Pgno, std::uint32_t> waiting_;  ///< frames not yet known to be in the database file
+  Pgno size_;  ///< of the database after the last committed frame; 0 before the first
+  Buffer frame_;
+};
+
+}  // namespace rillfs

@@ -1,0 +1,230 @@
+// One name in the mount that is, or may become, a replicated database: its file, its companions, its content's
+// checksums, its log, and what applications' file operations on them mean.
+//
+// On the primary the operations are captured (fs/capture): the call that commits a transaction returns only when
+// its change set is in the log. On a replica the daemon writes and applications read; the operations below then
+// refuse what would change content (design: "What an application sees when it writes on a replica").
+//
+// A database is *replicated* from its first commit on: it then has an id, a directory under dbs/ and a log.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <unordered_map>
+
+#include "fs/capture/committer.h"
+#include "fs/capture/staging.h"
+#include "fs/capture/wal_scanner.h"
+#include "fs/content.h"
+#include "fs/environment.h"
+#include "fs/replay_base.h"
+#include "replication/base/file_system.h"
+#include "replication/log/log.h"
+#include "replication/stream/databases.h"
+
+namespace rillfs {
+
+/// Who asks: an application, or a thread of the daemon's own that uses the mount.
+enum class Caller : std::uint8_t { kApplication, kDaemon };
+
+/// Threads: any of descriptor table 0; `mutex_` serialises. It is held for file I/O on the backing files, never
+/// across the network or an access to the mount.
+class Database : public std::enable_shared_from_this<Database> {
+ public:
+  /// A name that is not replicated yet. `file`: its backing file.
+  Database(Environment& environment, std::string path, std::shared_ptr<File> file);
+  /// A replicated database as recovery left it.
+  struct Recovered {
+    stream::DatabaseInfo info;
+    Content content;
+    ReplayBase base;
+    std::unique_ptr<log::Log> log;
+  };
+  Database(Environment& environment, Recovered recovered, std::shared_ptr<File> file);
+  ~Database();
+
+  // --- identity ---------------------------------------------------------------------------------------------
+  bool replicated() const;
+  DatabaseId id() const;
+  stream::DatabaseInfo info() const;
+  /// Relative path in the mount.
+  std::string path() const;
+  /// After a rename of it or of a directory above it. Persisted before it returns.
+  Result<void> set_path(std::string path);
+  /// Owner or mode of the file changed. Persisted before it returns.
+  Result<void> set_attributes(std::uint32_t mode, std::uint32_t uid, std::uint32_t gid);
+  /// What the file has when it becomes known.
+  void start_attributes(std::uint32_t mode, std::uint32_t uid, std::uint32_t gid);
+  /// Removes dbs/<id>: after `dropped`.
+  Result<void> remove_directory();
+  /// The name is gone: from now on its files are plain ones, whoever still has them open.
+  void dropped();
+  bool is_dropped() const;
+
+  // --- state ------------------------------------------------------------------------------------------------
+  /// What has been published: in the log, and visible to the application that committed it.
+  stream::DatabaseState state() const;
+  /// Position up to which the log may be read by others.
+  Position published() const;
+  struct Details {
+    Position position;
+    Position base;
+    std::uint64_t size = 0;       ///< bytes of the database's content
+    std::uint64_t log_bytes = 0;
+    std::uint32_t page_size = 0;
+    bool wal_mode = false;
+    std::int64_t last_commit_ms = 0;
+    std::string failure;          ///< why it is closed to writers; empty when it is not
+  };
+  Details details() const;
+  /// As of the log's end.
+  Content content() const;
+  /// The committed content says WAL (bytes 18 and 19 of page 1).
+  bool wal_mode() const;
+
+  // --- requests of the mount --------------------------------------------------------------------------------
+  Result<std::size_t> read(MutableBytes into, std::uint64_t offset);
+  Result<void> write(Bytes bytes, std::uint64_t offset, Caller caller);
+  Result<void> resize(std::uint64_t size, Caller caller);
+  /// Size in bytes as applications see it: staged changes count.
+  Result<std::uint64_t> size() const;
+  Result<void> sync();
+
+  Result<void> write_wal(const std::shared_ptr<File>& wal, Bytes bytes, std::uint64_t offset, Caller caller);
+  Result<void> resize_wal(const std::shared_ptr<File>& wal, std::uint64_t size, Caller caller);
+  Result<void> sync_wal();
+  Result<void> write_journal(const std::shared_ptr<File>& journal, Bytes bytes, std::uint64_t offset);
+  Result<void> resize_journal(const std::shared_ptr<File>& journal, std::uint64_t size);
+  void sync_journal();
+  using Perform = std::function<Result<void>()>;
+  /// The name of the WAL or journal goes (unlink, rename away); `perform` does it. For a hot journal this is
+  /// the commit point.
+  Result<void> remove_wal(const Perform& perform);
+  Result<void> remove_journal(const Perform& perform);
+  /// The wal-index that `shm` holds lags behind what was captured: its writer died between its last WAL write
+  /// and publishing the index. Called at FLUSH, when the kernel has just written the mapping back.
+  bool wal_index_is_behind(File& shm) const;
+
+  /// Open handles of applications on the database file itself.
+  void application_opened();
+  /// Returns the number left.
+  int application_closed();
+  int application_handles() const { return application_handles_.load(); }
+
+  // --- reconcile: content that arrived without a transaction -------------------------------------------------
+  std::uint64_t unlogged_writes() const { return unlogged_writes_.load(); }
+  /// A WAL was put beside the file by other means than writing it.
+  void content_arrived(std::shared_ptr<File> wal);
+  /// Something was written to the file without a journal or WAL since the last reconcile.
+  bool has_unlogged_writes() const { return unlogged_writes_.load() != 0; }
+  /// Takes the file's present content for one transaction, if its header agrees with its size and nobody writes
+  /// meanwhile. The caller holds SQLite's SHARED lock on the file. False: not settled yet, try again later.
+  Result<bool> reconcile();
+
+  // --- snapshots and streaming -------------------------------------------------------------------------------
+  /// Latest committed content of one page, verified against its checksum. Nothing beyond the end, nor for the
+  /// lock page.
+  Result<bool> read_committed_page(Pgno pgno, MutableBytes into);
+  Pgno page_count() const;
+  std::uint32_t page_size() const;
+  std::string directory() const;      ///< dbs/<id>
+  std::string log_directory() const;  ///< dbs/<id>/log
+  /// A reader needs the log after `txid` (any number of readers; 0 takes the pin away).
+  void pin_log(const void* reader, std::optional<Txid> after);
+
+  // --- replica -----------------------------------------------------------------------------------------------
+  /// Verifies a change set against the local position and appends it to the log.
+  Result<Position> receive(const stream::ChangeSetInfo& info, const stream::Sink::Image& image);
+  /// A snapshot's complete file replaces the content: one record in the log that leads to `position`.
+  Result<Position> receive_snapshot(const std::string& file_path, const Content& content);
+  /// Change sets up to here are visible to readers; `file_complete` says that the database file itself holds all
+  /// of them, so that it can become the replay base.
+  void applied(const Position& position, bool file_complete);
+  Position applied_position() const;
+  /// The database file itself has reached `position`: it can become the replay base.
+  void file_holds(const Position& position);
+  /// What the applied page 1 says.
+  void set_wal_mode(bool wal_mode);
+
+  // --- upkeep ------------------------------------------------------------------------------------------------
+  /// Makes the database file's durable content the replay base if enough log has gathered (or `force`), and lets
+  /// go of what retention allows.
+  Result<void> advance_base(bool force);
+  /// Nothing uses the mount any more: bring the file up to the log's end, drop the companions, so that the next
+  /// start reads only headers.
+  Result<void> close(const std::string& tree_path);
+  /// Copies committed frames that are only in the WAL into the database file.
+  Result<void> write_back();
+
+ private:
+  // database_wal.cc
+  Result<void> begin_generation(const WalView& view);
+  void end_generation();
+  Result<bool> repeats_committed_frames(File& wal, Bytes bytes, std::uint64_t offset) const;
+  Result<void> capture_wal(const WalView& view, Bytes bytes, std::uint64_t offset);
+  Result<void> commit_wal(const WalView& view, const WalTransaction& transaction);
+  Transaction transaction_of(const WalView& view, const WalTransaction& transaction);
+  Result<void> note_page1(const WalView& view, std::uint64_t offset);
+  Result<void> read_page_below(Pgno pgno, std::uint32_t page_size, MutableBytes into);
+
+  // database_journal.cc
+  Result<void> write_checkpoint(Bytes bytes, std::uint64_t offset);
+  Result<void> commit_journal();
+  Result<Transaction> staged_transaction();
+  Result<void> note_journal_header(File& journal);
+  Result<void> commit_at_journal_end(const Perform& perform);
+
+  // database_state.cc
+  Result<void> make_replicated();
+  Result<void> require_writable() const;
+  Result<void> append_transaction(const Transaction& transaction, bool* changed);
+  void publish();
+  void fail(const Error& error);
+  Result<void> save_info() const;
+  void note_unlogged_write();
+  bool captures(Caller caller) const;
+
+  // database_replica.cc
+  Result<void> append_image(const log::NewRecord& record, const stream::Sink::Image& image);
+
+  // reconcile.cc
+  Result<bool> reconcile_locked();
+  Result<void> scan_whole_wal();
+
+  Environment& environment_;
+  const std::shared_ptr<File> file_;
+
+  mutable std::mutex mutex_;  ///< guards what follows
+  stream::DatabaseInfo info_;
+  bool replicated_ = false;
+  std::atomic<bool> dropped_{false};
+  Content content_;
+  ReplayBase base_;
+  std::unique_ptr<log::Log> log_;
+  Committer committer_;
+  bool wal_mode_ = false;             ///< as the committed page 1 says
+  std::shared_ptr<File> wal_;
+  WalScanner scanner_;
+  Staging staging_;
+  bool journal_hot_ = false;          ///< a rollback journal's header stands: a transaction is open
+  bool journal_synced_ = false;       ///< the application asked for durability in this transaction
+  std::string failure_;
+  std::optional<Position> file_holds_;  ///< newest position that the database file itself is known to hold
+  std::uint64_t base_log_offset_ = 0;  ///< where the log ended when the base was recorded
+  std::unordered_map<const void*, Txid> pins_;
+  Buffer page_;
+  std::atomic<std::uint64_t> unlogged_writes_{0};
+
+  mutable std::mutex published_mutex_;  ///< guards what follows; taken inside mutex_ or alone
+  stream::DatabaseState published_;
+  Position applied_;
+  std::int64_t last_commit_ms_ = 0;
+
+  std::atomic<int> application_handles_{0};
+};
+
+}  // namespace rillfs

@@ -1,0 +1,205 @@
+// Capture in rollback-journal mode (DELETE, TRUNCATE, PERSIST).
+//
+// While a journal's header stands, writes to the database are staged: its backing file never holds uncommitted
+// data. The call that deletes, truncates or zeroes the journal is the commit; it is performed only after the
+// change set is in the log (and synced, if the application synced its journal) and the staged pages are in the
+// file. A rollback writes the old pages back: nothing differs, so there is no change set.
+//
+// The way of a commit, top to bottom: remove_journal / resize_journal / write_journal -> commit_at_journal_end
+// -> commit_journal -> Committer::append -> sync -> copy the staged pages -> publish -> the call itself.
+#include <cerrno>
+#include <cstring>
+
+#include "fs/database.h"
+#include "fs/sqlite/database_header.h"
+#include "fs/sqlite/journal.h"
+
+namespace rillfs {
+namespace {
+constexpr Label kJournal = "transaction: journal";
+constexpr Label kWriteDatabase = "database: write";
+}  // namespace
+
+Result<std::size_t> Database::read(MutableBytes into, std::uint64_t offset) {
+  if (dropped_ || !environment_.primary) return file_->read_at(into, offset, "database: read");
+  std::scoped_lock lock(mutex_);
+  if (staging_.empty()) return file_->read_at(into, offset, "database: read");
+  return staging_.read(*file_, into, offset);
+}
+
+Result<std::uint64_t> Database::size() const {
+  std::scoped_lock lock(mutex_);
+  if (staging_.size()) return *staging_.size();
+  return file_->size("database: size");
+}
+
+Result<void> Database::write(Bytes bytes, std::uint64_t offset, Caller caller) {
+  std::scoped_lock lock(mutex_);
+  if (!environment_.primary && caller == Caller::kApplication && !dropped_ && replicated_) {
+    // In WAL mode an application's write to the database can only be a checkpoint: committed content.
+    if (wal_mode_) return file_->write_at(bytes, offset, kWriteDatabase);
+    return Error{ErrorCode::kReadOnly, EROFS, "writes go to the primary: this node is a replica"};
+  }
+  if (!captures(caller)) return file_->write_at(bytes, offset, kWriteDatabase);
+  if (journal_hot_) {
+    RILL_TRY(require_writable());
+    return staging_.write(environment_.files, environment_.spool_directory(), *file_, bytes, offset);
+  }
+  if (scanner_.header() && wal_mode_) return write_checkpoint(bytes, offset);
+  RILL_TRY(require_writable());
+  note_unlogged_write();
+  return file_->write_at(bytes, offset, kWriteDatabase);
+}
+
+Result<void> Database::write_checkpoint(Bytes bytes, std::uint64_t offset) {
+  RILL_TRY(file_->write_at(bytes, offset, kWriteDatabase));
+  const std::uint32_t page_size = content_.page_size();
+  if (page_size == 0 || offset % page_size != 0) return {};
+  // What is written back is in the log already; remember which pages have arrived.
+  auto pgno = static_cast<std::uint32_t>(offset / page_size + 1);
+  for (; bytes.size() >= page_size; bytes = bytes.subspan(page_size), ++pgno) {
+    if (ltx::page_checksum(Pgno{pgno}, bytes.first(page_size)) == content_.page(Pgno{pgno})) {
+      scanner_.backfilled(Pgno{pgno});
+    }
+  }
+  return {};
+}
+
+Result<void> Database::resize(std::uint64_t size, Caller caller) {
+  std::scoped_lock lock(mutex_);
+  if (!environment_.primary && caller == Caller::kApplication && !dropped_ && replicated_) {
+    if (wal_mode_) return file_->truncate(size, kWriteDatabase);
+    return Error{ErrorCode::kReadOnly, EROFS, "writes go to the primary: this node is a replica"};
+  }
+  if (!captures(caller)) return file_->truncate(size, kWriteDatabase);
+  if (journal_hot_) return staging_.resize(environment_.files, environment_.spool_directory(), *file_, size);
+  const bool checkpoint = scanner_.header() && wal_mode_ && size != 0;
+  RILL_ASSIGN(std::uint64_t present, file_->size(kWriteDatabase));
+  // A checkpoint sets the size that its last transaction committed; growing alone changes no content.
+  if (!checkpoint && size < present) note_unlogged_write();
+  return file_->truncate(size, kWriteDatabase);
+}
+
+Result<void> Database::sync() {
+  {
+    std::scoped_lock lock(mutex_);
+    if (captures(Caller::kApplication) && journal_hot_) {
+      journal_synced_ = true;  // done once, at the commit point
+      return {};
+    }
+  }
+  auto synced = file_->sync_data("database: sync");
+  if (!synced) {
+    std::scoped_lock lock(mutex_);
+    if (captures(Caller::kApplication)) fail(synced.error());
+  }
+  return synced;
+}
+
+void Database::sync_journal() {
+  std::scoped_lock lock(mutex_);
+  journal_synced_ = true;
+}
+
+Result<void> Database::note_journal_header(File& journal) {
+  std::uint8_t start[sqlite::kJournalHeaderSize] = {};
+  RILL_ASSIGN(std::size_t got, journal.read_at(start, 0, kJournal));
+  const bool hot = got == sizeof start && sqlite::is_hot_header(start);
+  if (hot && !journal_hot_ && has_unlogged_writes()) {
+    // What arrived without a transaction must be known before this one is compared with it.
+    RILL_TRY(reconcile_locked());
+  }
+  journal_hot_ = hot;
+  return {};
+}
+
+Result<void> Database::commit_at_journal_end(const Perform& perform) {
+  if (journal_hot_) RILL_TRY(commit_journal());
+  RILL_TRY(perform());
+  journal_hot_ = false;
+  journal_synced_ = false;
+  return {};
+}
+
+Result<void> Database::write_journal(const std::shared_ptr<File>& journal, Bytes bytes, std::uint64_t offset) {
+  std::scoped_lock lock(mutex_);
+  auto perform = [&] { return journal->write_at(bytes, offset, kJournal); };
+  if (!captures(Caller::kApplication) || offset >= sqlite::kJournalHeaderSize) return perform();
+  // PERSIST commits by zeroing the header.
+  const std::size_t covered = std::min<std::size_t>(bytes.size(), sqlite::kJournalHeaderSize - offset);
+  const bool zeroes = std::all_of(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(covered),
+                                  [](std::uint8_t b) { return b == 0; });
+  if (journal_hot_ && offset == 0 && zeroes) return commit_at_journal_end(perform);
+  RILL_TRY(perform());
+  return note_journal_header(*journal);
+}
+
+Result<void> Database::resize_journal(const std::shared_ptr<File>& journal, std::uint64_t size) {
+  std::scoped_lock lock(mutex_);
+  auto perform = [&] { return journal->truncate(size, kJournal); };
+  if (!captures(Caller::kApplication) || size >= sqlite::kJournalHeaderSize) return perform();
+  return commit_at_journal_end(perform);
+}
+
+Result<void> Database::remove_journal(const Perform& perform) {
+  std::scoped_lock lock(mutex_);
+  if (!captures(Caller::kApplication)) return perform();
+  return commit_at_journal_end(perform);
+}
+
+Result<Transaction> Database::staged_transaction() {
+  Transaction transaction;
+  RILL_ASSIGN(std::uint64_t size, staging_.size() ? Result<std::uint64_t>(*staging_.size()) : file_->size(kJournal));
+  std::uint8_t start[sqlite::kDatabaseHeaderSize] = {};
+  RILL_ASSIGN(std::size_t got, staging_.read(*file_, start, 0));
+  if (size == 0) {
+    transaction.page_size = content_.page_size() != 0 ? content_.page_size() : 4096;
+    return transaction;
+  }
+  auto header = sqlite::parse_database_header(Bytes(start, got));
+  if (!header) return header.error();
+  transaction.page_size = header->page_size;
+  transaction.commit = header->size_in_pages(size);
+  transaction.written = staging_.pages(header->page_size);
+  transaction.read = [this, page_size = header->page_size](Pgno pgno, MutableBytes into) -> Result<void> {
+    const std::uint64_t offset = (std::uint64_t{pgno.value} - 1) * page_size;
+    RILL_ASSIGN(std::size_t n, staging_.read(*file_, into.first(page_size), offset));
+    std::memset(into.data() + n, 0, page_size - n);
+    return {};
+  };
+  return transaction;
+}
+
+Result<void> Database::commit_journal() {
+  if (staging_.empty()) return {};
+  RILL_TRY(require_writable());
+  RILL_ASSIGN(Transaction transaction, staged_transaction());
+  RILL_ASSIGN(std::uint64_t size, staging_.size() ? Result<std::uint64_t>(*staging_.size()) : file_->size(kJournal));
+  bool changed = false;
+  RILL_TRY(append_transaction(transaction, &changed));
+  if (changed && journal_synced_) {
+    if (auto synced = log_->sync(); !synced) {
+      fail(synced.error());
+      return synced;
+    }
+  }
+  if (auto copied = staging_.copy_to(*file_, size); !copied) {
+    // Some staged pages may be in the file already: only the log, which has them all, can make it whole.
+    fail(copied.error());
+    return copied;
+  }
+  if (transaction.commit.value != 0) {
+    std::uint8_t start[sqlite::kDatabaseHeaderSize] = {};
+    RILL_TRY(file_->read_at(start, 0, kJournal));
+    if (auto header = sqlite::parse_database_header(start)) wal_mode_ = header->is_wal();
+  }
+  RILL_TRY(staging_.clear());
+  if (changed) {
+    file_holds_ = committer_.pending_position();
+    publish();
+    environment_.backfilled(info_.id);
+  }
+  return {};
+}
+
+}  // namespace rillfs

@@ -1,0 +1,139 @@
+// A replica's side of a database: change sets come in from the stream, are verified, and go into the log.
+#include <spdlog/spdlog.h>
+
+#include "fs/database.h"
+#include "fs/image_reader.h"
+#include "replication/ltx/encoder.h"
+
+namespace rillfs {
+namespace {
+
+/// Every page in (old, new] must be there: what is not sent would be unknown content.
+bool grows_completely(const std::vector<PageChange>& changes, Pgno old_count, const ltx::Header& header) {
+  std::uint32_t expected = 0;
+  for (Pgno pgno = old_count.next(); pgno <= header.commit; pgno = pgno.next()) {
+    if (pgno != ltx::lock_pgno(header.page_size)) ++expected;
+  }
+  std::uint32_t present = 0;
+  for (const PageChange& change : changes) present += change.pgno > old_count ? 1 : 0;
+  return present == expected;
+}
+
+log::NewRecord record_of(const ImageSummary& image, const Position& pre, const Position& post,
+                         const log::ContentHash& hash) {
+  log::NewRecord record;
+  record.epoch = post.epoch;
+  record.min_txid = image.header.min_txid;
+  record.max_txid = image.header.max_txid;
+  record.pre = pre.checksum;
+  record.post = post.checksum;
+  record.hash = hash;
+  record.commit = image.header.commit;
+  record.page_size = image.header.page_size;
+  record.timestamp_ms = image.header.timestamp_ms;
+  return record;
+}
+
+}  // namespace
+
+Result<void> Database::append_image(const log::NewRecord& record, const stream::Sink::Image& image) {
+  if (image.file_path.empty()) {
+    RILL_TRY(log_->append(record, image.bytes));
+    return {};
+  }
+  RILL_ASSIGN(auto file, environment_.files.open(image.file_path, OpenMode::kRead, "receive: read image"));
+  RILL_ASSIGN(std::uint64_t size, file->size("receive: read image"));
+  FileSource source(*file, 0, size, "receive: read image");
+  RILL_ASSIGN(auto appender, log_->begin(record));
+  Buffer chunk(std::size_t{1} << 20);
+  for (;;) {
+    RILL_ASSIGN(std::size_t n, source.read(chunk));
+    if (n == 0) break;
+    RILL_TRY(appender.write(Bytes(chunk).first(n)));
+  }
+  RILL_TRY(appender.commit());
+  return {};
+}
+
+Result<Position> Database::receive(const stream::ChangeSetInfo& info, const stream::Sink::Image& image) {
+  std::scoped_lock lock(mutex_);
+  const Position here = content_.position();
+  if (!info.pre.same_place(here) || info.post.epoch < here.epoch) {
+    return make_error(ErrorCode::kPositionMismatch, info_.path + " is at " + to_text(here) +
+                                                        "; the change set follows " + to_text(info.pre));
+  }
+  RILL_ASSIGN(ImageSummary summary, read_image(environment_.files, info, image, nullptr));
+  const bool anew = summary.header.page_size != content_.page_size();
+  if (summary.header.min_txid != here.txid.next() ||
+      !grows_completely(summary.changes, anew ? Pgno{} : content_.page_count(), summary.header)) {
+    return make_error(ErrorCode::kCorrupt, info_.path + ": the change set to " + to_text(info.post) +
+                                               " does not bring every page that it adds");
+  }
+  const Content::Sums sums = content_.preview(summary.changes, summary.header.commit, summary.header.page_size);
+  if (sums.rolling != info.post.checksum) {
+    return make_error(ErrorCode::kCorrupt, info_.path + ": after the change set its pages sum up to " +
+                                               to_hex(sums.rolling.value) + ", not to " + to_text(info.post));
+  }
+  RILL_TRY(append_image(record_of(summary, here, info.post, sums.hash), image));
+  content_.apply(summary.changes, summary.header.commit, summary.header.page_size, info.post);
+  {
+    std::scoped_lock published(published_mutex_);
+    published_ = {info_, info.post, log_->end().log_offset};
+    last_commit_ms_ = summary.header.timestamp_ms;
+  }
+  return info.post;
+}
+
+Result<Position> Database::receive_snapshot(const std::string& file_path, const Content& content) {
+  std::scoped_lock lock(mutex_);
+  RILL_ASSIGN(auto file, environment_.files.open(file_path, OpenMode::kRead, "snapshot: read"));
+  ltx::Header header;
+  header.page_size = content.page_size();
+  header.commit = content.page_count();
+  header.min_txid = Txid{1};
+  header.max_txid = content.position().txid;
+  header.timestamp_ms = environment_.clock.wall_ms();
+  header.node = environment_.node;
+  ImageSummary summary{header, {}, {}};
+  log::NewRecord record = record_of(summary, content_.position(), content.position(), content.hash());
+  record.flags |= log::kSnapshot;
+  record.pre = Checksum::empty();
+  RILL_ASSIGN(auto appender, log_->reset(record));
+  ltx::Encoder encoder(appender);
+  RILL_TRY(encoder.begin(header));
+  Buffer page(content.page_size());
+  for (Pgno pgno{1}; pgno <= header.commit; pgno = pgno.next()) {
+    if (!content.page(pgno).present()) continue;
+    RILL_TRY(file->read_exact_at(page, (std::uint64_t{pgno.value} - 1) * header.page_size, "snapshot: read"));
+    RILL_TRY(encoder.page(pgno, page));
+  }
+  RILL_TRY(encoder.finish(content.position().checksum));
+  RILL_TRY(appender.commit());
+  content_ = content;
+  std::scoped_lock published(published_mutex_);
+  published_ = {info_, content_.position(), log_->end().log_offset};
+  return content_.position();
+}
+
+void Database::applied(const Position& position, bool file_complete) {
+  {
+    std::scoped_lock lock(published_mutex_);
+    applied_ = position;
+  }
+  if (file_complete) file_holds(position);
+}
+
+void Database::file_holds(const Position& position) {
+  {
+    std::scoped_lock lock(mutex_);
+    file_holds_ = position;
+  }
+  environment_.backfilled(id());
+}
+
+void Database::set_wal_mode(bool wal_mode) {
+  std::scoped_lock lock(mutex_);
+  wal_mode_ = wal_mode;
+}
+
+}  // namespace rillfs

@@ -1,0 +1,276 @@
+// What a database is and where it stands: identity, registration, publishing, the replay base.
+#include <spdlog/spdlog.h>
+
+#include <cerrno>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "fs/database.h"
+#include "fs/database_info.h"
+#include "fs/sqlite/database_header.h"
+
+namespace rillfs {
+
+Database::Database(Environment& environment, std::string path, std::shared_ptr<File> file)
+    : environment_(environment), file_(std::move(file)), committer_(environment, content_) {
+  info_.path = std::move(path);
+}
+
+Database::Database(Environment& environment, Recovered recovered, std::shared_ptr<File> file)
+    : environment_(environment),
+      file_(std::move(file)),
+      info_(std::move(recovered.info)),
+      replicated_(true),
+      content_(std::move(recovered.content)),
+      base_(recovered.base),
+      log_(std::move(recovered.log)),
+      committer_(environment, content_) {
+  std::uint8_t start[sqlite::kDatabaseHeaderSize] = {};
+  if (auto got = file_->read_at(start, 0, "database: read"); got && *got == sizeof start) {
+    if (auto header = sqlite::parse_database_header(start)) wal_mode_ = header->is_wal();
+  }
+  published_ = {info_, content_.position(), log_->end().log_offset};
+  applied_ = content_.position();
+  last_commit_ms_ = log_->end().timestamp_ms;
+}
+
+Database::~Database() = default;
+
+bool Database::replicated() const {
+  std::scoped_lock lock(mutex_);
+  return replicated_ && !dropped_;
+}
+
+DatabaseId Database::id() const {
+  std::scoped_lock lock(mutex_);
+  return info_.id;
+}
+
+stream::DatabaseInfo Database::info() const {
+  std::scoped_lock lock(mutex_);
+  return info_;
+}
+
+std::string Database::path() const { return info().path; }
+
+Result<void> Database::save_info() const {
+  if (!replicated_) return {};
+  return save_database_info(environment_.files, environment_.database_directory(info_.id), info_);
+}
+
+Result<void> Database::set_path(std::string path) {
+  std::scoped_lock lock(mutex_);
+  info_.path = std::move(path);
+  {
+    std::scoped_lock published(published_mutex_);
+    published_.info = info_;
+  }
+  RILL_TRY(save_info());
+  if (replicated_) environment_.changed(info_.id);
+  return {};
+}
+
+Result<void> Database::set_attributes(std::uint32_t mode, std::uint32_t uid, std::uint32_t gid) {
+  std::scoped_lock lock(mutex_);
+  if (info_.mode == mode && info_.uid == uid && info_.gid == gid) return {};
+  info_.mode = mode;
+  info_.uid = uid;
+  info_.gid = gid;
+  {
+    std::scoped_lock published(published_mutex_);
+    published_.info = info_;
+  }
+  RILL_TRY(save_info());
+  if (replicated_) environment_.changed(info_.id);
+  return {};
+}
+
+void Database::start_attributes(std::uint32_t mode, std::uint32_t uid, std::uint32_t gid) {
+  std::scoped_lock lock(mutex_);
+  info_.mode = mode;
+  info_.uid = uid;
+  info_.gid = gid;
+}
+
+Result<void> Database::remove_directory() {
+  std::scoped_lock lock(mutex_);
+  FileSystem& files = environment_.files;
+  const std::string directory = environment_.database_directory(info_.id);
+  // One step takes it out of recovery's sight; the rest may be interrupted.
+  const std::string garbage = environment_.spool_directory() + "/dropped-" + to_hex(info_.id.value);
+  log_.reset();
+  RILL_TRY(files.rename(directory, garbage, "drop database"));
+  return remove_tree(files, garbage, "drop database");
+}
+
+void Database::dropped() {
+  std::scoped_lock lock(mutex_);
+  dropped_ = true;
+  unlogged_writes_ = 0;
+}
+
+bool Database::is_dropped() const { return dropped_; }
+
+bool Database::captures(Caller caller) const {
+  return environment_.primary && caller == Caller::kApplication && !dropped_;
+}
+
+Result<void> Database::require_writable() const {
+  if (failure_.empty()) return {};
+  return errno_error(EIO, info_.path + " is closed to writers since " + failure_);
+}
+
+void Database::fail(const Error& error) {
+  if (!failure_.empty()) return;
+  failure_ = error.message;
+  spdlog::error(
+      "{}: {}. The database is closed to writers; what was committed is safe in its log. Look after the disk, then "
+      "restart rillfs",
+      info_.path, error.message);
+}
+
+Result<void> Database::make_replicated() {
+  info_.id = DatabaseId{environment_.random.next_id()};
+  const std::string directory = environment_.database_directory(info_.id);
+  RILL_TRY(environment_.files.make_directories(directory + "/log", "create database"));
+  RILL_TRY(save_database_info(environment_.files, directory, info_));
+  RILL_TRY(save_base(environment_.files, directory, Position{}, Content{}));
+  RILL_TRY(environment_.files.sync_directory(environment_.databases_directory(), "create database"));
+  RILL_ASSIGN(auto opened, log::Log::open(environment_.files, environment_.clock, directory + "/log", info_.id, {},
+                                          environment_.log_options, Txid{}));
+  log_ = std::move(opened.log);
+  replicated_ = true;
+  return {};
+}
+
+Result<void> Database::append_transaction(const Transaction& transaction, bool* changed) {
+  // A file that never had content and still has none is no database yet.
+  if (!replicated_ && transaction.commit.value == 0) return {};
+  if (!replicated_) RILL_TRY(make_replicated());
+  auto appended = committer_.append(*log_, transaction);
+  if (!appended) {
+    if (appended.error().code == ErrorCode::kIo) fail(appended.error());
+    return std::move(appended).error();
+  }
+  *changed = *appended;
+  return {};
+}
+
+void Database::publish() {
+  const bool first = content_.position().txid.value == 0;
+  committer_.publish();
+  {
+    std::scoped_lock lock(published_mutex_);
+    published_ = {info_, content_.position(), log_->end().log_offset};
+    applied_ = content_.position();
+    last_commit_ms_ = log_->end().timestamp_ms;
+  }
+  if (first) environment_.registered(shared_from_this(), info_.id);
+  environment_.changed(info_.id);
+}
+
+void Database::note_unlogged_write() {
+  if (unlogged_writes_.fetch_add(1) != 0 || !replicated_) return;
+  // A crash now must not replay the log over what is being written.
+  const std::string mark = environment_.database_directory(info_.id) + "/unlogged";
+  if (auto made = environment_.files.open(mark, OpenMode::kCreate, "note unlogged write"); !made) {
+    spdlog::warn("{}: {}", info_.path, made.error().message);
+  }
+}
+
+stream::DatabaseState Database::state() const {
+  std::scoped_lock lock(published_mutex_);
+  return published_;
+}
+
+Position Database::published() const {
+  std::scoped_lock lock(published_mutex_);
+  return published_.position;
+}
+
+Position Database::applied_position() const {
+  std::scoped_lock lock(published_mutex_);
+  return applied_;
+}
+
+bool Database::wal_mode() const {
+  std::scoped_lock lock(mutex_);
+  return wal_mode_;
+}
+
+Pgno Database::page_count() const {
+  std::scoped_lock lock(mutex_);
+  return content_.page_count();
+}
+
+std::uint32_t Database::page_size() const {
+  std::scoped_lock lock(mutex_);
+  return content_.page_size();
+}
+
+std::string Database::directory() const { return environment_.database_directory(id()); }
+std::string Database::log_directory() const { return directory() + "/log"; }
+
+Database::Details Database::details() const {
+  std::scoped_lock lock(mutex_);
+  Details details;
+  details.position = published();
+  details.base = base_.position;
+  details.size = std::uint64_t{content_.page_count().value} * content_.page_size();
+  details.log_bytes = log_ ? log_->bytes_on_disk() : 0;
+  details.page_size = content_.page_size();
+  details.wal_mode = wal_mode_;
+  details.failure = failure_;
+  std::scoped_lock published(published_mutex_);
+  details.last_commit_ms = last_commit_ms_;
+  return details;
+}
+
+Content Database::content() const {
+  std::scoped_lock lock(mutex_);
+  return content_;
+}
+
+void Database::application_opened() { application_handles_.fetch_add(1); }
+int Database::application_closed() { return application_handles_.fetch_sub(1) - 1; }
+
+void Database::pin_log(const void* reader, std::optional<Txid> after) {
+  std::scoped_lock lock(mutex_);
+  if (after) {
+    pins_[reader] = *after;
+  } else {
+    pins_.erase(reader);
+  }
+}
+
+Result<bool> Database::read_committed_page(Pgno pgno, MutableBytes into) {
+  std::scoped_lock lock(mutex_);
+  const Checksum expected = content_.page(pgno);
+  if (!expected.present()) return false;
+  const MutableBytes page = into.first(content_.page_size());
+  RILL_TRY(read_page_below(pgno, content_.page_size(), page));
+  if (ltx::page_checksum(pgno, page) == expected) return true;
+  return make_error(ErrorCode::kCorrupt, info_.path + ": page " + std::to_string(pgno.value) +
+                                             " is not what was committed; it is not sent to any replica. Check the "
+                                             "disk, and compare with a replica's copy");
+}
+
+Result<void> Database::advance_base(bool force) {
+  std::scoped_lock lock(mutex_);
+  if (!replicated_ || dropped_ || !file_holds_) return {};
+  const Position holds = *file_holds_;
+  const bool due = log_->end().log_offset - base_log_offset_ >=
+                   std::max<std::uint64_t>(environment_.base_interval_bytes, content_.sums().size() * 8 * 8);
+  if (!force && !due) return {};
+  if (holds.txid <= base_.position.txid && base_.sums_at == content_.position()) return {};
+  RILL_TRY(file_->sync_data("base: sync database"));
+  RILL_TRY(log_->sync());
+  RILL_TRY(save_base(environment_.files, environment_.database_directory(info_.id), holds, content_));
+  base_ = {holds, content_.position(), content_.page_size()};
+  base_log_offset_ = log_->end().log_offset;
+  std::optional<Txid> pinned;
+  for (const auto& [reader, txid] : pins_) pinned = std::min(pinned.value_or(txid), txid);
+  return log_->retain(holds.txid, pinned);
+}
+
+}  // namespace rillfs

@@ -1,0 +1,206 @@
+// Capture in WAL mode, source "hold": the write that completes a commit frame is done, and answered, only after
+// the transaction's change set is in the log. It can still fail: then nothing is written, SQLite rolls back, and
+// the next writer overwrites the frames.
+//
+// The way of a commit, top to bottom: write_wal -> capture_wal -> commit_wal -> Committer::append -> the write
+// itself -> publish.
+#include <cerrno>
+#include <cstring>
+
+#include <spdlog/spdlog.h>
+
+#include "fs/database.h"
+#include "fs/sqlite/lock_bytes.h"
+#include "fs/sqlite/wal_index.h"
+
+namespace rillfs {
+namespace {
+constexpr Label kWriteWal = "capture: write WAL";
+constexpr Label kReadPage = "capture: read page";
+}  // namespace
+
+Result<void> Database::write_wal(const std::shared_ptr<File>& wal, Bytes bytes, std::uint64_t offset, Caller caller) {
+  std::scoped_lock lock(mutex_);
+  wal_ = wal;
+  if (!captures(caller)) return wal->write_at(bytes, offset, kWriteWal);
+  RILL_TRY(require_writable());
+  if (has_unlogged_writes()) {
+    // Content has arrived without a transaction: what is committed now must have a base that the log knows.
+    RILL_ASSIGN(bool settled, reconcile_locked());
+    if (!settled) {
+      note_unlogged_write();
+      return wal->write_at(bytes, offset, kWriteWal);
+    }
+  }
+  const WalView view(*wal, bytes, offset);
+  if (offset < sqlite::kWalHeaderSize) RILL_TRY(begin_generation(view));
+  return capture_wal(view, bytes, offset);
+}
+
+Result<void> Database::begin_generation(const WalView& view) {
+  std::uint8_t bytes[sqlite::kWalHeaderSize];
+  RILL_ASSIGN(std::size_t got, view.read(bytes, 0));
+  auto header = got == sizeof bytes ? sqlite::parse_wal_header(bytes) : make_error(ErrorCode::kCorrupt, "short");
+  if (!header) {
+    end_generation();
+    return {};
+  }
+  const auto& present = scanner_.header();
+  if (present && present->salts == header->salts && present->page_size == header->page_size) return {};
+  end_generation();
+  scanner_.begin(*header);
+  return {};
+}
+
+void Database::end_generation() {
+  if (!scanner_.header()) return;
+  if (scanner_.fully_backfilled()) {
+    file_holds_ = content_.position();
+    environment_.backfilled(info_.id);
+  } else {
+    // SQLite never lets go of a WAL before all of it is in the database file: somebody else did.
+    spdlog::warn("{}: its WAL went away with {} pages that are not in the database file", info_.path,
+                 scanner_.waiting_pages());
+    note_unlogged_write();
+  }
+  scanner_.end();
+}
+
+Result<bool> Database::repeats_committed_frames(File& wal, Bytes bytes, std::uint64_t offset) const {
+  const std::uint64_t end = std::min<std::uint64_t>(scanner_.committed_end(), offset + bytes.size());
+  if (offset >= end) return true;
+  Buffer present(end - offset);
+  RILL_ASSIGN(std::size_t got, wal.read_at(present, offset, kWriteWal));
+  return got == present.size() && std::memcmp(present.data(), bytes.data(), got) == 0;
+}
+
+Result<void> Database::capture_wal(const WalView& view, Bytes bytes, std::uint64_t offset) {
+  if (scanner_.header() && offset >= sqlite::kWalHeaderSize) {
+    RILL_ASSIGN(bool harmless, repeats_committed_frames(*wal_, bytes, offset));
+    if (!harmless) {
+      // Some process works from a wal-index that lacks the last commits: its predecessor was killed before it
+      // could publish them. They are in the log; FLUSH of the dead process's handle has the index rebuilt.
+      return errno_error(EIO, info_.path + ": write over a committed frame of the WAL");
+    }
+  }
+  RILL_ASSIGN(auto transaction, scanner_.written(view, offset, bytes.size()));
+  if (!transaction) return wal_->write_at(bytes, offset, kWriteWal);
+  RILL_TRY(commit_wal(view, *transaction));
+  // One write may complete several transactions (a WAL that is copied, frames repeated to fill a sector).
+  const WalView done(*wal_);
+  for (;;) {
+    RILL_ASSIGN(auto next, scanner_.written(done, scanner_.committed_end(), 0));
+    if (!next) return {};
+    RILL_TRY(commit_wal(done, *next));
+  }
+}
+
+Result<void> Database::read_page_below(Pgno pgno, std::uint32_t page_size, MutableBytes into) {
+  auto frame = scanner_.frames().find(pgno);
+  const bool in_wal = wal_ && frame != scanner_.frames().end() && scanner_.page_size() == page_size;
+  File& from = in_wal ? *wal_ : *file_;
+  const std::uint64_t offset =
+      in_wal ? scanner_.page_offset(frame->second) : (std::uint64_t{pgno.value} - 1) * page_size;
+  RILL_ASSIGN(std::size_t got, from.read_at(into.first(page_size), offset, kReadPage));
+  std::memset(into.data() + got, 0, page_size - got);
+  return {};
+}
+
+Transaction Database::transaction_of(const WalView& view, const WalTransaction& transaction) {
+  Transaction result;
+  result.page_size = scanner_.page_size();
+  result.commit = transaction.commit;
+  result.written.reserve(transaction.pages.size());
+  for (const auto& [pgno, frame] : transaction.pages) result.written.push_back(pgno);
+  result.read = [this, view, &transaction](Pgno pgno, MutableBytes into) -> Result<void> {
+    auto it = std::lower_bound(transaction.pages.begin(), transaction.pages.end(), std::pair(pgno, 0U));
+    // Not written but within the new size: a free page, in an older frame or the file.
+    if (it == transaction.pages.end() || it->first != pgno) return read_page_below(pgno, scanner_.page_size(), into);
+    RILL_ASSIGN(std::size_t got, view.read(into, scanner_.page_offset(it->second)));
+    if (got == into.size()) return {};
+    return make_error(ErrorCode::kCorrupt, "frame " + std::to_string(it->second) + " of the WAL is short");
+  };
+  const std::uint64_t start = sqlite::frame_offset(transaction.first, scanner_.page_size());
+  const std::uint64_t end = sqlite::frame_offset(transaction.last + 1, scanner_.page_size());
+  const sqlite::Salts salts = scanner_.header()->salts;
+  result.wal = WalSpan{start, end - start, salts.first, salts.second};
+  return result;
+}
+
+Result<void> Database::commit_wal(const WalView& view, const WalTransaction& transaction) {
+  bool changed = false;
+  if (auto appended = append_transaction(transaction_of(view, transaction), &changed); !appended) {
+    scanner_.refuse();
+    return appended;
+  }
+  if (auto written = view.write_held(kWriteWal); !written) {
+    if (changed) {
+      if (auto revoked = committer_.revoke(*log_); !revoked) fail(revoked.error());
+    }
+    scanner_.refuse();
+    return written;
+  }
+  for (const auto& [pgno, frame] : transaction.pages) {
+    if (pgno.value == 1) RILL_TRY(note_page1(view, scanner_.page_offset(frame)));
+  }
+  scanner_.commit(transaction);
+  if (changed) publish();
+  return {};
+}
+
+Result<void> Database::note_page1(const WalView& view, std::uint64_t offset) {
+  std::uint8_t start[sqlite::kDatabaseHeaderSize];
+  RILL_TRY(view.read(start, offset));
+  if (auto header = sqlite::parse_database_header(start)) wal_mode_ = header->is_wal();
+  return {};
+}
+
+Result<void> Database::resize_wal(const std::shared_ptr<File>& wal, std::uint64_t size, Caller caller) {
+  std::scoped_lock lock(mutex_);
+  wal_ = wal;
+  if (!captures(caller)) return wal->truncate(size, kWriteWal);
+  if (scanner_.header() && size < scanner_.committed_end()) {
+    if (size >= sqlite::kWalHeaderSize && !scanner_.fully_backfilled()) {
+      note_unlogged_write();  // a cut through committed frames: take what the files say then
+    }
+    end_generation();
+  }
+  return wal->truncate(size, kWriteWal);
+}
+
+Result<void> Database::sync_wal() {
+  log::Log* log = nullptr;
+  {
+    std::scoped_lock lock(mutex_);
+    if (!environment_.primary || !replicated_ || dropped_) return {};
+    RILL_TRY(require_writable());
+    log = log_.get();
+  }
+  // The backing WAL need not be durable: recovery does not use it. The log lives as long as the database.
+  auto synced = log->sync();
+  if (!synced) {
+    std::scoped_lock lock(mutex_);
+    fail(synced.error());
+  }
+  return synced;
+}
+
+Result<void> Database::remove_wal(const Perform& perform) {
+  std::scoped_lock lock(mutex_);
+  if (captures(Caller::kApplication)) end_generation();
+  RILL_TRY(perform());
+  wal_.reset();
+  return {};
+}
+
+bool Database::wal_index_is_behind(File& shm) const {
+  std::scoped_lock lock(mutex_);
+  if (!scanner_.header() || scanner_.committed_frames() == 0) return false;
+  std::uint8_t bytes[sqlite::kIndexHeaderSize];
+  auto got = shm.read_at(bytes, 0, "capture: read wal-index");
+  if (!got || *got < sizeof bytes) return false;
+  auto header = sqlite::parse_wal_index_header(bytes);
+  return header && header->salts == scanner_.header()->salts && header->max_frame < scanner_.committed_frames();
+}
+
+}  // namespace rillfs

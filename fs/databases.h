@@ -1,0 +1,152 @@
+// All databases of this node: by name for the mount, by id for streaming.
+//
+// On the primary this is the Source that the publisher reads, on a replica the Sink that the subscriber fills.
+// What has to go through the mount (applying, installing, renaming and removing on a replica; reconciling and
+// repairing a wal-index on the primary) is handed to MountWork.
+#pragma once
+
+#include <boost/asio/thread_pool.hpp>
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "fs/database.h"
+#include "fs/delayed_tasks.h"
+#include "fs/environment.h"
+#include "fs/snapshot_receiver.h"
+#include "replication/stream/databases.h"
+
+namespace rillfs {
+
+class MountWork;
+
+/// What a node's databases need to know about the node.
+struct NodeView {
+  std::function<std::string()> primary_address = [] { return std::string(); };
+  /// Milliseconds that this replica is behind; 0 on a primary.
+  std::function<std::int64_t()> lag_ms = [] { return std::int64_t{0}; };
+  bool candidate = false;
+};
+
+/// Threads: any of descriptor table 0.
+/// The number by which the mount knows the tree's root directory; every other directory goes by its inode.
+inline constexpr std::uint64_t kRootInode = 1;
+
+class Databases final : public stream::Source, public stream::Sink {
+ public:
+  Databases(Environment& environment, NodeView node);
+  ~Databases() override;
+
+  /// Brings every database in the data directory to its log's end. Before the mount is there.
+  Result<void> recover();
+  /// On the primary, after recover: databases that lie in the tree without a log become replicated ones.
+  Result<void> adopt_found();
+  /// Where work on the mount goes; null until the mount is there and after it has gone.
+  void use(MountWork* work) { work_ = work; }
+  /// After the mount has gone: makes the next start a quick one.
+  void close();
+
+  bool is_primary() const { return environment_.primary; }
+  bool is_candidate() const { return node_.candidate; }
+  std::string primary_address() const { return node_.primary_address(); }
+  std::int64_t lag_ms() const { return node_.lag_ms(); }
+  Environment& environment() { return environment_; }
+  std::vector<std::shared_ptr<Database>> all() const;
+
+  // --- names, for the mount ---
+  std::shared_ptr<Database> find(std::uint64_t parent_inode, const std::string& name) const;
+  std::shared_ptr<Database> find_by_low_bits(std::uint64_t bits) const;
+  std::shared_ptr<Database> find_by_id(DatabaseId id) const;
+  /// Is `name` an empty file or one with SQLite's magic?
+  bool could_be_database(int parent_fd, const std::string& name) const;
+  /// The database of this name, made if the file could be one. Null if not.
+  std::shared_ptr<Database> adopt(std::uint64_t parent_inode, int parent_fd, const std::string& name,
+                                  const std::string& path);
+  /// The name is gone (removed, or renamed over): if a database was there it is dropped.
+  void drop(std::uint64_t parent_inode, const std::string& name);
+  void rename(std::uint64_t parent_inode, const std::string& name, std::uint64_t new_parent_inode,
+              const std::string& new_name, const std::string& new_path);
+  void directory_renamed(const std::string& path, const std::string& new_path);
+  bool any_below(const std::string& directory) const;
+  /// The daemon creates a name through the mount: puts the file there that was prepared for it.
+  Result<void> install_prepared(std::uint64_t parent_inode, int parent_fd, const std::string& name,
+                                const std::string& path);
+
+  // --- work that the mount's requests start ---
+  void reconcile_soon(const std::shared_ptr<Database>& database);
+  void invalidate_wal_index(const std::shared_ptr<Database>& database, std::function<void()> done);
+  /// `done` when a reader that has opened it finds a WAL and a wal-index, if it needs them.
+  void prepare_for_readers(const std::shared_ptr<Database>& database, std::function<void()> done);
+  void readers_left(const std::shared_ptr<Database>& database);
+  /// The daemon has the database's wal-index mapped.
+  bool is_warm(const Database& database) const;
+
+  // --- for MountWork ---
+  struct Prepared {
+    Database::Recovered recovered;
+    std::string file;  ///< in the spool directory
+  };
+  void prepare(std::string path, Prepared prepared);
+  bool is_prepared(const std::string& path) const;
+  DelayedTasks& delayed() { return delayed_; }
+  void progressed(const Database& database);
+
+  // --- stream::Source ---
+  std::optional<stream::DatabaseState> find(DatabaseId id) override;
+  Result<std::unique_ptr<stream::ChangeSetCursor>> follow(DatabaseId id, const Position& after) override;
+  Result<std::unique_ptr<stream::SnapshotCursor>> snapshot(DatabaseId id) override;
+  void listen(std::function<void(DatabaseId)> changed) override;
+  // --- stream::Source and stream::Sink ---
+  std::vector<stream::DatabaseState> list() override;
+  // --- stream::Sink ---
+  Result<void> announce(const stream::DatabaseInfo& info) override;
+  Result<void> drop(DatabaseId id) override;
+  Result<void> begin_snapshot(const stream::DatabaseInfo& info, const Position& start, std::uint32_t page_size,
+                              Pgno page_count) override;
+  Result<void> snapshot_page(DatabaseId id, Pgno pgno, Bytes page) override;
+  Result<void> end_snapshot(DatabaseId id, const Position& end) override;
+  Result<void> change_set(DatabaseId id, const stream::ChangeSetInfo& info, const Image& image) override;
+  std::string spool_directory() const override { return environment_.spool_directory(); }
+  void listen(std::function<void(const Progress&)> progressed) override;
+
+ private:
+  using Place = std::pair<std::uint64_t, std::string>;  ///< inode of the directory, name in it
+  void register_database(const std::shared_ptr<Database>& database, DatabaseId id);
+  Result<void> recover_one(DatabaseId id);
+  Result<void> set_apart(const std::string& directory, DatabaseId id, const std::string& why);
+  void adopt_at_start(std::uint64_t parent, int parent_fd, const std::string& name, const std::string& path);
+  void adopt_below(const std::string& directory, const std::string& relative);
+  void advance_base_soon(DatabaseId id);
+  void try_reconcile(const std::weak_ptr<Database>& database);
+  void notify(DatabaseId id);
+  Result<void> finish_snapshot(DatabaseId id);
+  std::shared_ptr<Database> wait_until_installed(DatabaseId id);
+
+  Environment& environment_;
+  const NodeView node_;
+  std::atomic<MountWork*> work_{nullptr};
+
+  mutable std::mutex mutex_;  ///< guards what follows; Database's locks are taken before it, never inside
+  std::map<Place, std::shared_ptr<Database>> by_place_;
+  std::unordered_map<std::uint64_t, std::shared_ptr<Database>> by_id_;
+  std::unordered_map<std::uint64_t, std::shared_ptr<SnapshotReceiver>> receiving_;
+  std::map<std::string, Prepared> prepared_;
+  std::unordered_set<std::uint64_t> installing_;  ///< prepared, not yet in the tree
+  std::condition_variable installed_;
+  std::unordered_map<const Database*, bool> reconciling_;
+
+  std::mutex listeners_mutex_;  ///< guards what follows; held while a listener runs
+  std::function<void(DatabaseId)> changed_;
+  std::function<void(const Progress&)> progressed_;
+
+  boost::asio::thread_pool workers_;  ///< upkeep that may block on disk
+  DelayedTasks delayed_;
+};
+
+}  // namespace rillfs

@@ -1,0 +1,199 @@
+// A replica's databases as the subscriber fills them.
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "fs/database_info.h"
+#include "fs/databases.h"
+#include "fs/mount_work.h"
+#include "fs/parking.h"
+
+namespace rillfs {
+namespace {
+/// How long a change set waits for its database to be put in place before the snapshot is asked for again.
+constexpr std::chrono::seconds kInstallWait{10};
+}  // namespace
+
+Result<void> Databases::announce(const stream::DatabaseInfo& info) {
+  auto database = find_by_id(info.id);
+  if (!database) {
+    std::scoped_lock lock(mutex_);
+    if (auto it = receiving_.find(info.id.value); it != receiving_.end()) it->second->set_info(info);
+    return {};
+  }
+  if (MountWork* work = work_; work != nullptr && database->path() != info.path) work->rename(database, info.path);
+  return database->set_attributes(info.mode, info.uid, info.gid);
+}
+
+Result<void> Databases::drop(DatabaseId id) {
+  {
+    std::scoped_lock lock(mutex_);
+    receiving_.erase(id.value);
+  }
+  auto database = find_by_id(id);
+  MountWork* work = work_;
+  if (database && work != nullptr) work->remove(database);
+  return {};
+}
+
+Result<void> Databases::begin_snapshot(const stream::DatabaseInfo& info, const Position& start,
+                                       std::uint32_t page_size, Pgno) {
+  if (auto database = find_by_id(info.id)) {
+    // What this node has beyond its primary lost: kept where a person can look at it.
+    const Position here = database->published();
+    const bool beyond = here.txid > start.txid || (here.txid == start.txid && here.checksum != start.checksum);
+    if (beyond) RILL_TRY(park(environment_, *database));
+  }
+  {
+    std::scoped_lock lock(mutex_);
+    receiving_.erase(info.id.value);  // its file has the same name
+  }
+  RILL_ASSIGN(auto receiver, SnapshotReceiver::begin(environment_, info, start, page_size));
+  std::scoped_lock lock(mutex_);
+  receiving_[info.id.value] = std::move(receiver);
+  return {};
+}
+
+Result<void> Databases::snapshot_page(DatabaseId id, Pgno pgno, Bytes page) {
+  std::shared_ptr<SnapshotReceiver> receiver;
+  {
+    std::scoped_lock lock(mutex_);
+    auto it = receiving_.find(id.value);
+    if (it != receiving_.end()) receiver = it->second;
+  }
+  if (!receiver) return make_error(ErrorCode::kInvalid, "snapshot page without a snapshot: " + to_hex(id.value));
+  return receiver->page(pgno, page);
+}
+
+Result<void> Databases::end_snapshot(DatabaseId id, const Position& end) {
+  std::shared_ptr<SnapshotReceiver> receiver;
+  {
+    std::scoped_lock lock(mutex_);
+    auto it = receiving_.find(id.value);
+    if (it != receiving_.end()) receiver = it->second;
+  }
+  if (!receiver) return make_error(ErrorCode::kInvalid, "end of a snapshot without one: " + to_hex(id.value));
+  receiver->end(end);
+  return finish_snapshot(id);
+}
+
+Result<void> Databases::finish_snapshot(DatabaseId id) {
+  std::shared_ptr<SnapshotReceiver> receiver;
+  {
+    std::scoped_lock lock(mutex_);
+    auto it = receiving_.find(id.value);
+    if (it == receiving_.end() || !it->second->complete()) return {};
+    receiver = it->second;
+    receiving_.erase(it);
+  }
+  RILL_TRY(receiver->verify());
+  MountWork* work = work_;
+  if (work == nullptr) return make_error(ErrorCode::kClosed, "the mount is going away");
+  if (auto database = find_by_id(id)) {
+    RILL_TRY(database->receive_snapshot(receiver->path(), receiver->content()));
+    work->apply(database);
+    return {};
+  }
+  const Content content = receiver->content();
+  const std::string directory = environment_.database_directory(id);
+  FileSystem& files = environment_.files;
+  RILL_TRY(files.make_directories(directory + "/log", "install database"));
+  RILL_TRY(save_database_info(files, directory, receiver->info()));
+  RILL_TRY(save_base(files, directory, content.position(), content));
+  RILL_TRY(files.sync_directory(environment_.databases_directory(), "install database"));
+  const log::LogState start{content.position(), content.hash(), 0, 0};
+  RILL_ASSIGN(auto opened, log::Log::open(files, environment_.clock, directory + "/log", id, start,
+                                          environment_.log_options, content.position().txid));
+  receiver->release();
+  Prepared prepared{{receiver->info(), content, {content.position(), content.position(), content.page_size()},
+                     std::move(opened.log)},
+                    receiver->path()};
+  prepare(receiver->info().path, std::move(prepared));
+  work->install(receiver->info().path);
+  return {};
+}
+
+void Databases::prepare(std::string path, Prepared prepared) {
+  std::scoped_lock lock(mutex_);
+  installing_.insert(prepared.recovered.info.id.value);
+  prepared_.insert_or_assign(std::move(path), std::move(prepared));
+}
+
+bool Databases::is_prepared(const std::string& path) const {
+  std::scoped_lock lock(mutex_);
+  return prepared_.contains(path);
+}
+
+Result<void> Databases::install_prepared(std::uint64_t parent_inode, int parent_fd, const std::string& name,
+                                         const std::string& path) {
+  std::optional<Prepared> prepared;
+  {
+    std::scoped_lock lock(mutex_);
+    auto it = prepared_.find(path);
+    if (it == prepared_.end()) return {};
+    prepared = std::move(it->second);
+    prepared_.erase(it);
+  }
+  const stream::DatabaseInfo info = prepared->recovered.info;
+  FileSystem& files = environment_.files;
+  RILL_ASSIGN(auto file, files.open(prepared->file, OpenMode::kReadWrite, "install database"));
+  if (::chmod(prepared->file.c_str(), info.mode) < 0) return errno_error(errno, "mode of " + path);
+  if (::geteuid() == 0 && ::chown(prepared->file.c_str(), info.uid, info.gid) < 0) {
+    return errno_error(errno, "owner of " + path);
+  }
+  RILL_TRY(files.rename(prepared->file, environment_.tree_directory() + "/" + path, "install database"));
+  RILL_TRY(files.sync_directory("/proc/self/fd/" + std::to_string(parent_fd), "install database"));
+  auto database = std::make_shared<Database>(environment_, std::move(prepared->recovered), std::move(file));
+  {
+    std::scoped_lock lock(mutex_);
+    by_place_[{parent_inode, name}] = database;
+    by_id_[info.id.value] = database;
+    installing_.erase(info.id.value);
+    installed_.notify_all();
+  }
+  spdlog::info("{}: snapshot complete, position {}", path, to_text(database->published()));
+  progressed(*database);
+  return {};
+}
+
+Result<void> Databases::change_set(DatabaseId id, const stream::ChangeSetInfo& info, const Image& image) {
+  std::shared_ptr<SnapshotReceiver> receiver;
+  {
+    std::scoped_lock lock(mutex_);
+    auto it = receiving_.find(id.value);
+    if (it != receiving_.end()) receiver = it->second;
+  }
+  if (receiver) {
+    RILL_TRY(receiver->change_set(info, image));
+    return finish_snapshot(id);
+  }
+  auto database = find_by_id(id);
+  if (!database) database = wait_until_installed(id);
+  if (!database) return make_error(ErrorCode::kPositionMismatch, "database " + to_hex(id.value) + " is not here");
+  RILL_TRY(database->receive(info, image));
+  progressed(*database);
+  if (MountWork* work = work_) work->apply(database);
+  return {};
+}
+
+std::shared_ptr<Database> Databases::wait_until_installed(DatabaseId id) {
+  // Its snapshot is complete and about to be put in place by a thread that uses the mount.
+  std::unique_lock lock(mutex_);
+  installed_.wait_for(lock, kInstallWait, [&] { return !installing_.contains(id.value); });
+  auto it = by_id_.find(id.value);
+  return it == by_id_.end() ? nullptr : it->second;
+}
+
+void Databases::progressed(const Database& database) {
+  std::scoped_lock lock(listeners_mutex_);
+  if (progressed_) progressed_({database.id(), database.published(), database.applied_position()});
+}
+
+void Databases::listen(std::function<void(const Progress&)> progressed) {
+  std::scoped_lock lock(listeners_mutex_);
+  progressed_ = std::move(progressed);
+}
+
+}  // namespace rillfs

@@ -1,0 +1,105 @@
+// The primary's databases as the publisher reads them: change sets from the log, pages for snapshots.
+#include "fs/databases.h"
+#include "replication/log/reader.h"
+
+namespace rillfs {
+namespace {
+
+class LogCursor final : public stream::ChangeSetCursor {
+ public:
+  LogCursor(std::shared_ptr<Database> database, log::LogReader reader, Txid after)
+      : database_(std::move(database)), reader_(std::move(reader)) {
+    database_->pin_log(this, after);
+  }
+  ~LogCursor() override { database_->pin_log(this, std::nullopt); }
+
+  Result<std::optional<stream::ChangeSetInfo>> next() override {
+    RILL_ASSIGN(auto record, reader_.next(database_->published().txid));
+    if (!record) return std::optional<stream::ChangeSetInfo>();
+    database_->pin_log(this, record->max_txid);
+    return std::optional<stream::ChangeSetInfo>(stream::ChangeSetInfo{record->pre_position(), record->post_position(),
+                                                                      record->image_size, record->timestamp_ms,
+                                                                      record->log_offset});
+  }
+  Result<std::size_t> read(MutableBytes into) override { return reader_.read(into); }
+
+ private:
+  const std::shared_ptr<Database> database_;
+  log::LogReader reader_;
+};
+
+/// Pages as they are when they are asked for; the log after `start` makes the result exact, so it is pinned.
+class FuzzyPages final : public stream::SnapshotCursor {
+ public:
+  explicit FuzzyPages(std::shared_ptr<Database> database) : database_(std::move(database)) {
+    start_ = database_->published();
+    database_->pin_log(this, start_.txid);
+    page_size_ = database_->page_size();
+    page_count_ = database_->page_count();
+    page_.resize(page_size_);
+  }
+  ~FuzzyPages() override { database_->pin_log(this, std::nullopt); }
+
+  Position start() const override { return start_; }
+  std::uint32_t page_size() const override { return page_size_; }
+  Pgno page_count() const override { return page_count_; }
+  Position end() const override { return end_; }
+
+  Result<std::optional<Page>> next() override {
+    for (;;) {
+      const Pgno pgno = next_;
+      if (pgno > database_->page_count() || database_->page_size() != page_size_) {
+        // With another page size the change set that made it so has every page.
+        end_ = database_->published();
+        return std::optional<Page>();
+      }
+      next_ = next_.next();
+      if (pgno == ltx::lock_pgno(page_size_)) continue;
+      RILL_ASSIGN(bool present, database_->read_committed_page(pgno, page_));
+      if (present) return std::optional<Page>(Page{pgno, page_});
+    }
+  }
+
+ private:
+  const std::shared_ptr<Database> database_;
+  Position start_;
+  Position end_;
+  std::uint32_t page_size_ = 0;
+  Pgno page_count_;
+  Pgno next_{1};
+  Buffer page_;
+};
+
+}  // namespace
+
+std::vector<stream::DatabaseState> Databases::list() {
+  std::vector<stream::DatabaseState> states;
+  for (const auto& database : all()) states.push_back(database->state());
+  return states;
+}
+
+std::optional<stream::DatabaseState> Databases::find(DatabaseId id) {
+  auto database = find_by_id(id);
+  if (!database) return std::nullopt;
+  return database->state();
+}
+
+Result<std::unique_ptr<stream::ChangeSetCursor>> Databases::follow(DatabaseId id, const Position& after) {
+  auto database = find_by_id(id);
+  if (!database) return make_error(ErrorCode::kNotFound, "database " + to_hex(id.value));
+  RILL_ASSIGN(auto reader, log::LogReader::open(environment_.files, database->log_directory(), id, after));
+  return std::unique_ptr<stream::ChangeSetCursor>(new LogCursor(database, std::move(reader), after.txid));
+}
+
+Result<std::unique_ptr<stream::SnapshotCursor>> Databases::snapshot(DatabaseId id) {
+  auto database = find_by_id(id);
+  if (!database) return make_error(ErrorCode::kNotFound, "database " + to_hex(id.value));
+  return std::unique_ptr<stream::SnapshotCursor>(new FuzzyPages(database));
+}
+
+void Databases::listen(std::function<void(DatabaseId)> changed) {
+  std::scoped_lock lock(listeners_mutex_);
+  changed_ = std::move(changed);
+}
+
+}  // namespace rillfs

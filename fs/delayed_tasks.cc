@@ -1,0 +1,48 @@
+#include "fs/delayed_tasks.h"
+
+#include <signal.h>
+
+namespace rillfs {
+
+DelayedTasks::DelayedTasks() : thread_([this] { work(); }) {}
+
+DelayedTasks::~DelayedTasks() { stop(); }
+
+void DelayedTasks::run_after(Duration delay, std::function<void()> task) {
+  std::scoped_lock lock(mutex_);
+  if (stopping_) return;
+  waiting_.emplace(std::chrono::steady_clock::now() + delay, std::move(task));
+  changed_.notify_one();
+}
+
+void DelayedTasks::work() {
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, nullptr);
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    if (waiting_.empty()) {
+      changed_.wait(lock);
+    } else if (auto next = waiting_.begin(); next->first > std::chrono::steady_clock::now()) {
+      changed_.wait_until(lock, Monotonic(next->first));
+    } else {
+      auto task = std::move(next->second);
+      waiting_.erase(next);
+      lock.unlock();
+      task();
+      lock.lock();
+    }
+  }
+}
+
+void DelayedTasks::stop() {
+  {
+    std::scoped_lock lock(mutex_);
+    stopping_ = true;
+    waiting_.clear();
+    changed_.notify_all();
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+}  // namespace rillfs

@@ -1,0 +1,76 @@
+#include "fs/mount/node.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <climits>
+
+namespace rillfs::mount {
+
+Node::~Node() {
+  if (path_fd_ >= 0) ::close(path_fd_);
+}
+
+std::string Node::proc_path() const { return "/proc/self/fd/" + std::to_string(path_fd_); }
+
+std::string Node::backing_path() const {
+  char buffer[PATH_MAX];
+  ssize_t n = ::readlink(proc_path().c_str(), buffer, sizeof buffer);
+  if (n <= 0 || static_cast<std::size_t>(n) == sizeof buffer) return {};
+  return {buffer, static_cast<std::size_t>(n)};
+}
+
+Result<struct stat> Node::status() const {
+  struct stat status {};
+  if (::fstatat(path_fd_, "", &status, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0) return errno_error(errno, "stat");
+  return status;
+}
+
+Node::Binding Node::binding() const {
+  std::scoped_lock lock(mutex_);
+  return binding_;
+}
+
+void Node::bind(Binding binding) {
+  std::scoped_lock lock(mutex_);
+  binding_ = std::move(binding);
+}
+
+Node::Place Node::place() const {
+  std::scoped_lock lock(mutex_);
+  return place_;
+}
+
+void Node::set_place(Place place) {
+  std::scoped_lock lock(mutex_);
+  place_ = std::move(place);
+}
+
+Result<std::shared_ptr<File>> Node::open(std::unique_ptr<File> created) {
+  std::scoped_lock lock(mutex_);
+  if (!io_ && created) io_ = std::move(created);
+  if (!io_) {
+    int fd = ::open(proc_path().c_str(), O_RDWR | O_CLOEXEC);
+    if (fd < 0 && (errno == EACCES || errno == EROFS || errno == EPERM)) {
+      fd = ::open(proc_path().c_str(), O_RDONLY | O_CLOEXEC);
+    }
+    if (fd < 0) return errno_error(errno, "open " + place_.name);
+    io_ = adopt_file(fd, place_.name);
+  }
+  ++opens_;
+  return io_;
+}
+
+void Node::close() {
+  std::shared_ptr<File> last;
+  std::scoped_lock lock(mutex_);
+  if (opens_ > 0 && --opens_ == 0) last = std::move(io_);
+}
+
+std::shared_ptr<File> Node::io() const {
+  std::scoped_lock lock(mutex_);
+  return io_;
+}
+
+}  // namespace rillfs::mount

@@ -1,0 +1,182 @@
+#include "fs/mount_work.h"
+
+#include <fcntl.h>
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <boost/asio/post.hpp>
+#include <cerrno>
+#include <cstring>
+#include <future>
+
+#include "fs/apply/descriptor.h"
+#include "fs/sqlite/database_header.h"
+#include "fs/sqlite/wal_index.h"
+
+namespace rillfs {
+namespace {
+
+/// Makes every directory above `path` through the mount.
+void make_parents(const std::string& mountpoint, const std::string& path) {
+  for (std::size_t slash = path.find('/'); slash != std::string::npos; slash = path.find('/', slash + 1)) {
+    ::mkdir((mountpoint + "/" + path.substr(0, slash)).c_str(), 0755);
+  }
+}
+
+}  // namespace
+
+MountWork::MountWork(Databases& databases, apply::MountThreads& threads, MountWorkOptions options)
+    : databases_(databases), threads_(threads), options_(std::move(options)) {}
+
+MountWork::~MountWork() { stop(); }
+
+std::shared_ptr<apply::Applier> MountWork::applier(const std::shared_ptr<Database>& database) {
+  std::scoped_lock lock(mutex_);
+  if (stopping_) return nullptr;
+  auto& applier = appliers_[database.get()];
+  if (!applier) {
+    applier = std::make_shared<apply::Applier>(databases_, database, threads_, options_.mountpoint, options_.applier);
+  }
+  return applier;
+}
+
+void MountWork::apply(const std::shared_ptr<Database>& database) {
+  auto found = applier(database);
+  if (found) boost::asio::post(found->strand(), [found] { found->apply(); });
+}
+
+void MountWork::warm(const std::shared_ptr<Database>& database, std::function<void()> done) {
+  auto found = applier(database);
+  if (!found) return done();
+  boost::asio::post(found->strand(), [found, done = std::move(done)] { found->warm(done); });
+}
+
+void MountWork::cool(const std::shared_ptr<Database>& database) {
+  auto found = applier(database);
+  if (found) boost::asio::post(found->strand(), [found] { found->cool(); });
+}
+
+bool MountWork::is_warm(const Database& database) const {
+  std::scoped_lock lock(mutex_);
+  auto it = appliers_.find(&database);
+  return it != appliers_.end() && it->second->is_warm();
+}
+
+std::unordered_map<std::uint64_t, std::string> MountWork::obstacles() const {
+  std::vector<std::pair<const Database*, std::shared_ptr<apply::Applier>>> all;
+  {
+    std::scoped_lock lock(mutex_);
+    all.assign(appliers_.begin(), appliers_.end());
+  }
+  std::unordered_map<std::uint64_t, std::string> obstacles;
+  for (const auto& [database, applier] : all) {
+    if (auto text = applier->obstacle(); !text.empty()) obstacles[database->id().value] = text;
+  }
+  return obstacles;
+}
+
+void MountWork::install(std::string path) {
+  boost::asio::post(threads_.executor(), [this, path = std::move(path)] { install_now(path); });
+}
+
+void MountWork::move_aside(const std::string& path) {
+  struct stat status {};
+  if (::lstat(mounted(path).c_str(), &status) < 0) return;
+  for (int n = 1;; ++n) {
+    const std::string aside = path + ".local-" + std::to_string(n);
+    if (::lstat(mounted(aside).c_str(), &status) == 0) continue;
+    spdlog::warn("{} is a database on the primary: the local file of this name is now {}", path, aside);
+    ::rename(mounted(path).c_str(), mounted(aside).c_str());
+    return;
+  }
+}
+
+void MountWork::install_now(const std::string& path) {
+  make_parents(options_.mountpoint, path);
+  move_aside(path);
+  // The mount puts the prepared file there while it answers this.
+  int fd = ::open(mounted(path).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (fd < 0) {
+    spdlog::error("{}: the complete snapshot could not be put in place: {}", path, std::strerror(errno));
+    databases_.delayed().run_after(std::chrono::seconds(1), [this, path] { install(path); });
+    return;
+  }
+  ::close(fd);
+  if (databases_.is_prepared(path)) install(path);  // a file had been there after all
+}
+
+void MountWork::rename(const std::shared_ptr<Database>& database, std::string new_path) {
+  auto found = applier(database);
+  if (!found) return;
+  boost::asio::post(found->strand(), [this, found, database, new_path = std::move(new_path)] {
+    make_parents(options_.mountpoint, new_path);
+    move_aside(new_path);
+    if (auto renamed = found->rename(new_path); !renamed) {
+      spdlog::error("{}: rename to {} failed: {}", database->path(), new_path, renamed.error().message);
+    }
+    found->apply();
+  });
+}
+
+void MountWork::remove(const std::shared_ptr<Database>& database) {
+  auto found = applier(database);
+  if (!found) return;
+  boost::asio::post(found->strand(), [this, found, database] {
+    if (auto removed = found->remove(); !removed) {
+      spdlog::error("{}: removing it failed: {}", database->path(), removed.error().message);
+    }
+    std::scoped_lock lock(mutex_);
+    appliers_.erase(database.get());
+  });
+}
+
+void MountWork::with_shared_lock(const std::shared_ptr<Database>& database, std::function<void()> work,
+                                 std::function<void(bool)> done) {
+  boost::asio::post(threads_.executor(), [this, database, work = std::move(work), done = std::move(done)] {
+    using apply::LockMode;
+    using apply::OfdLock;
+    auto file = apply::Descriptor::open(mounted(database->path()));
+    if (!file) return done(false);
+    // As SQLite: nobody may be about to write (PENDING), nor be writing (SHARED range).
+    auto pending = OfdLock::try_lock(file->get(), sqlite::kPending, LockMode::kShared);
+    if (!pending || !*pending) return done(false);
+    auto shared = OfdLock::try_lock(file->get(), sqlite::kShared, LockMode::kShared);
+    (*pending)->release();
+    if (!shared || !*shared) return done(false);
+    work();
+    done(true);
+  });
+}
+
+void MountWork::invalidate_wal_index(const std::shared_ptr<Database>& database, std::function<void()> done) {
+  boost::asio::post(threads_.executor(), [this, database, done = std::move(done)] {
+    auto shm = apply::Descriptor::open(mounted(database->path()) + "-shm");
+    // Two copies of zeros do not verify: whoever comes next has SQLite rebuild the index from the WAL.
+    const std::uint8_t zeros[2 * sqlite::kIndexHeaderSize] = {};
+    if (shm && shm->write_at(zeros, 0)) {
+      spdlog::info("{}: its writer died after a commit; the wal-index will be rebuilt", database->path());
+    }
+    done();
+  });
+}
+
+void MountWork::stop() {
+  std::vector<std::shared_ptr<apply::Applier>> all;
+  {
+    std::scoped_lock lock(mutex_);
+    stopping_ = true;
+    for (auto& [database, applier] : appliers_) all.push_back(applier);
+    appliers_.clear();
+  }
+  for (auto& applier : all) {
+    std::promise<void> closed;
+    boost::asio::post(applier->strand(), [&] {
+      applier->close();
+      closed.set_value();
+    });
+    closed.get_future().wait();
+  }
+}
+
+}  // namespace rillfs

@@ -1,0 +1,70 @@
+// What the daemon does through its own mount, on the threads that may (fs/apply/mount_threads.h).
+//
+// On a replica: one Applier a database, each on a strand of its own. On the primary: taking the locks for a
+// reconcile, and repairing a wal-index.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+
+#include "fs/apply/applier.h"
+#include "fs/apply/mount_threads.h"
+#include "fs/databases.h"
+
+namespace rillfs {
+
+struct MountWorkOptions {
+  std::string mountpoint;
+  apply::ApplierOptions applier;
+};
+
+/// Threads: any may call; the work runs on the mount's threads.
+class MountWork {
+ public:
+  MountWork(Databases& databases, apply::MountThreads& threads, MountWorkOptions options);
+  ~MountWork();
+
+  // --- replica ---
+  /// The database's log has more than has been applied.
+  void apply(const std::shared_ptr<Database>& database);
+  /// `done` when its WAL and wal-index are there, if it is in WAL mode.
+  void warm(const std::shared_ptr<Database>& database, std::function<void()> done);
+  /// No application has it open any more: go back to writing its file, unless one comes back.
+  void cool(const std::shared_ptr<Database>& database);
+  bool is_warm(const Database& database) const;
+  /// A prepared file is to appear under `path`.
+  void install(std::string path);
+  void rename(const std::shared_ptr<Database>& database, std::string new_path);
+  void remove(const std::shared_ptr<Database>& database);
+  /// Reasons why databases are not applied at the moment, by id.
+  std::unordered_map<std::uint64_t, std::string> obstacles() const;
+
+  // --- primary ---
+  /// Holds SQLite's SHARED lock on the database while `work` runs; `done(false)` if a writer was in the way.
+  void with_shared_lock(const std::shared_ptr<Database>& database, std::function<void()> work,
+                        std::function<void(bool locked)> done);
+  void invalidate_wal_index(const std::shared_ptr<Database>& database, std::function<void()> done);
+
+  /// Ends the appliers: lets go of every lock and file in the mount. Applications must have left by then, or
+  /// they keep what they have open.
+  void stop();
+
+ private:
+  std::shared_ptr<apply::Applier> applier(const std::shared_ptr<Database>& database);
+  std::string mounted(const std::string& path) const { return options_.mountpoint + "/" + path; }
+  void install_now(const std::string& path);
+  void move_aside(const std::string& path);
+
+  Databases& databases_;
+  apply::MountThreads& threads_;
+  const MountWorkOptions options_;
+
+  mutable std::mutex mutex_;  ///< guards what follows
+  std::unordered_map<const Database*, std::shared_ptr<apply::Applier>> appliers_;
+  bool stopping_ = false;
+};
+
+}  // namespace rillfs

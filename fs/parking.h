@@ -1,0 +1,14 @@
+// A branch that lost: what a node had beyond its primary is kept, never silently destroyed.
+//
+//   parked/<database id>-<epoch>-<txid>/   database (a complete SQLite file as of that position), info.json
+#pragma once
+
+#include "fs/database.h"
+#include "fs/environment.h"
+
+namespace rillfs {
+
+/// Copies the database as of its logged position; durable when it returns. Does nothing if it is there already.
+Result<void> park(Environment& environment, Database& database);
+
+}  // namespace rillfs

@@ -1,0 +1,97 @@
+// Content that arrived without a transaction: plain copies, renames, journal_mode=MEMORY and OFF.
+//
+// The file as it is, with the committed frames of a WAL that lies beside it, is compared with the known page
+// checksums; what differs becomes one change set, nothing if nothing does.
+#include <spdlog/spdlog.h>
+
+#include <cstring>
+
+#include "fs/database.h"
+#include "fs/sqlite/database_header.h"
+
+namespace rillfs {
+namespace {
+constexpr Label kReconcile = "reconcile: read";
+}
+
+Result<bool> Database::reconcile() {
+  std::scoped_lock lock(mutex_);
+  if (!captures(Caller::kApplication) || journal_hot_) return false;
+  return reconcile_locked();
+}
+
+void Database::content_arrived(std::shared_ptr<File> wal) {
+  std::scoped_lock lock(mutex_);
+  if (wal) wal_ = std::move(wal);
+  note_unlogged_write();
+}
+
+Result<void> Database::scan_whole_wal() {
+  scanner_.end();
+  if (!wal_) return {};
+  RILL_ASSIGN(std::uint64_t size, wal_->size(kReconcile));
+  std::uint8_t bytes[sqlite::kWalHeaderSize];
+  RILL_ASSIGN(std::size_t got, wal_->read_at(bytes, 0, kReconcile));
+  auto header = got == sizeof bytes ? sqlite::parse_wal_header(bytes) : make_error(ErrorCode::kCorrupt, "short");
+  if (!header) return {};
+  scanner_.begin(*header);
+  const WalView view(*wal_);
+  RILL_ASSIGN(auto transaction, scanner_.written(view, sqlite::kWalHeaderSize, size - sqlite::kWalHeaderSize));
+  while (transaction) {
+    scanner_.commit(*transaction);
+    RILL_ASSIGN(transaction, scanner_.written(view, scanner_.committed_end(), 0));
+  }
+  if (scanner_.committed_frames() == 0) scanner_.end();
+  return {};
+}
+
+Result<bool> Database::reconcile_locked() {
+  const std::uint64_t writes = unlogged_writes_.load();
+  if (writes == 0) return true;
+  RILL_TRY(require_writable());
+  RILL_ASSIGN(std::uint64_t size, file_->size(kReconcile));
+  Transaction transaction;
+  transaction.page_size = content_.page_size() != 0 ? content_.page_size() : 4096;
+  if (size != 0) {
+    std::uint8_t start[sqlite::kDatabaseHeaderSize] = {};
+    RILL_ASSIGN(std::size_t got, file_->read_at(start, 0, kReconcile));
+    auto header = sqlite::parse_database_header(Bytes(start, got));
+    if (!header) return false;
+    transaction.page_size = header->page_size;
+    transaction.commit = header->size_in_pages(size);
+    // Half copied: the header promises more than there is.
+    if (std::uint64_t{transaction.commit.value} * header->page_size > size) return false;
+    RILL_TRY(scan_whole_wal());
+    if (scanner_.header() && scanner_.page_size() != header->page_size) scanner_.end();
+    if (scanner_.header()) transaction.commit = scanner_.size();
+    wal_mode_ = header->is_wal();
+  } else {
+    scanner_.end();
+  }
+  for (Pgno pgno{1}; pgno <= transaction.commit; pgno = pgno.next()) transaction.written.push_back(pgno);
+  transaction.read = [this, page_size = transaction.page_size](Pgno pgno, MutableBytes into) {
+    return read_page_below(pgno, page_size, into);
+  };
+  bool changed = false;
+  RILL_TRY(append_transaction(transaction, &changed));
+  if (changed) {
+    // The file is the only copy until the log has it for certain.
+    RILL_TRY(log_->sync());
+    publish();
+  }
+  if (scanner_.fully_backfilled()) {
+    file_holds_ = content_.position();
+  } else {
+    file_holds_.reset();
+  }
+  unlogged_writes_.fetch_sub(writes);
+  if (replicated_) {
+    auto removed = environment_.files.remove(environment_.database_directory(info_.id) + "/unlogged", kReconcile);
+    if (!removed && removed.error().code != ErrorCode::kNotFound) return removed.error();
+    environment_.backfilled(info_.id);
+    if (changed) spdlog::info("{}: taken over as it is, position {}", info_.path, to_text(content_.position()));
+  }
+  return true;
+}
+
+}  // namespace rillfs

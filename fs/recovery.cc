@@ -1,0 +1,204 @@
+// Coming back up: every database in the data directory is brought to its log's end, then its companions go.
+//
+// A database whose log ends at its replay base was closed cleanly: nothing but headers and page checksums is
+// read. Otherwise the log is replayed from the base over the file, which never holds uncommitted pages, so that a
+// journal is always obsolete and a WAL holds nothing that the log does not have.
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fcntl.h>
+
+#include <cerrno>
+
+#include "fs/database_info.h"
+#include "fs/databases.h"
+#include "fs/replay.h"
+#include "fs/sqlite/database_header.h"
+
+namespace rillfs {
+namespace {
+
+constexpr Label kRecover = "recovery";
+
+std::string name_of(const std::string& path) {
+  auto slash = path.rfind('/');
+  return slash == std::string::npos ? path : path.substr(slash + 1);
+}
+
+std::string directory_of(const std::string& path) {
+  auto slash = path.rfind('/');
+  return slash == std::string::npos ? "" : "/" + path.substr(0, slash);
+}
+
+Result<void> remove_companions(FileSystem& files, const std::string& file) {
+  for (const char* suffix : {"-wal", "-shm", "-journal"}) {
+    auto removed = files.remove(file + suffix, kRecover);
+    if (!removed && removed.error().code != ErrorCode::kNotFound) return removed.error();
+  }
+  return {};
+}
+
+bool is_empty(int directory_fd, const std::string& name) {
+  struct stat status {};
+  return ::fstatat(directory_fd, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0 && status.st_size == 0;
+}
+
+Result<std::uint64_t> inode_of(const std::string& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) < 0) return errno_error(errno, path);
+  return status.st_ino;
+}
+
+}  // namespace
+
+Result<void> Databases::recover() {
+  FileSystem& files = environment_.files;
+  for (const std::string& directory : {environment_.tree_directory(), environment_.databases_directory(),
+                                       environment_.spool_directory(), environment_.parked_directory()}) {
+    RILL_TRY(files.make_directories(directory, kRecover));
+  }
+  RILL_ASSIGN(auto spooled, files.list(environment_.spool_directory(), kRecover));
+  for (const DirectoryEntry& entry : spooled) {
+    const std::string path = environment_.spool_directory() + "/" + entry.name;
+    RILL_TRY(entry.is_directory ? remove_tree(files, path, kRecover) : files.remove(path, kRecover));
+  }
+  RILL_ASSIGN(auto entries, files.list(environment_.databases_directory(), kRecover));
+  for (const DirectoryEntry& entry : entries) {
+    auto id = from_hex(entry.name);
+    if (!entry.is_directory || !id) continue;
+    if (auto recovered = recover_one(DatabaseId{*id}); !recovered) {
+      return std::move(recovered).error().with(environment_.databases_directory() + "/" + entry.name);
+    }
+  }
+  return {};
+}
+
+Result<void> Databases::set_apart(const std::string& directory, DatabaseId id, const std::string& why) {
+  const std::string place = environment_.parked_directory() + "/" + to_hex(id.value) + "-without-file";
+  spdlog::warn("{}: {}; its log is kept in {}", to_hex(id.value), why, place);
+  return environment_.files.rename(directory, place, kRecover);
+}
+
+Result<void> Databases::recover_one(DatabaseId id) {
+  FileSystem& files = environment_.files;
+  const std::string directory = environment_.database_directory(id);
+  RILL_ASSIGN(auto info, load_database_info(files, directory, id));
+  RILL_ASSIGN(StoredBase stored, load_base(files, directory));
+  const std::string file_path = environment_.tree_directory() + "/" + info.path;
+  RILL_ASSIGN(auto opened, log::Log::open(files, environment_.clock, directory + "/log", id,
+                                          log::LogState{stored.content.position(), stored.content.hash(), 0, 0},
+                                          environment_.log_options, stored.base.position.txid));
+  if (opened.torn_bytes != 0) {
+    spdlog::warn("{}: the last {} bytes of its log were incomplete, of a transaction that was never acknowledged as "
+                 "durable; they are cut off",
+                 info.path, opened.torn_bytes);
+  }
+  const Position end = opened.log->end().position;
+  RILL_ASSIGN(bool there, files.exists(file_path, kRecover));
+  if (!there && end.txid.value == 0) return remove_tree(files, directory, kRecover);  // never committed
+  if (!there) return set_apart(directory, id, info.path + " is not there any more");
+  RILL_ASSIGN(bool unlogged, files.exists(directory + "/unlogged", kRecover));
+  RILL_ASSIGN(std::shared_ptr<File> file, files.open(file_path, OpenMode::kReadWrite, kRecover));
+  Content content = std::move(stored.content);
+  ReplayBase base = stored.base;
+  const bool behind = end.txid != base.position.txid || !end.same_place(content.position());
+  if (behind) {
+    // Content that came without a transaction is newer than the log: then only the checksums are brought up.
+    RILL_ASSIGN(auto scratch, files.open_unnamed(environment_.spool_directory(), kRecover));
+    RILL_ASSIGN(Replayed replayed, replay(files, directory + "/log", id, base.position, end.txid,
+                                          unlogged ? *scratch : *file, content));
+    spdlog::info("{}: replayed {} transactions ({} pages) to {}", info.path, replayed.records, replayed.pages,
+                 to_text(end));
+    if (!unlogged) {
+      RILL_TRY(file->sync_data(kRecover));
+      RILL_TRY(opened.log->sync());
+      RILL_TRY(save_base(files, directory, end, content));
+      base = {end, end, content.page_size()};
+    }
+  }
+  auto database = std::make_shared<Database>(
+      environment_, Database::Recovered{info, std::move(content), base, std::move(opened.log)}, file);
+  if (unlogged && environment_.primary) {
+    auto wal = files.open(file_path + "-wal", OpenMode::kReadWrite, kRecover);
+    database->content_arrived(wal ? std::shared_ptr<File>(std::move(*wal)) : nullptr);
+    RILL_TRY(database->reconcile());
+    RILL_TRY(database->write_back());
+  }
+  RILL_TRY(remove_companions(files, file_path));
+  RILL_ASSIGN(std::uint64_t parent, inode_of(environment_.tree_directory() + directory_of(info.path)));
+  RILL_ASSIGN(std::uint64_t root, inode_of(environment_.tree_directory()));
+  std::scoped_lock lock(mutex_);
+  by_place_[{parent == root ? kRootInode : parent, name_of(info.path)}] = database;
+  by_id_[id.value] = database;
+  return {};
+}
+
+Result<void> Databases::adopt_found() {
+  adopt_below(environment_.tree_directory(), "");
+  return {};
+}
+
+void Databases::adopt_below(const std::string& directory, const std::string& relative) {
+  auto entries = environment_.files.list(directory, kRecover);
+  auto inode = inode_of(directory);
+  int fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (!entries || !inode || fd < 0) return;
+  const std::uint64_t parent = relative.empty() ? kRootInode : *inode;
+  for (const DirectoryEntry& entry : *entries) {
+    const std::string path = relative.empty() ? entry.name : relative + "/" + entry.name;
+    if (entry.is_directory) {
+      adopt_below(directory + "/" + entry.name, path);
+    } else if (!find(parent, entry.name) && could_be_database(fd, entry.name) && !is_empty(fd, entry.name)) {
+      adopt_at_start(parent, fd, entry.name, path);
+    }
+  }
+  ::close(fd);
+}
+
+void Databases::adopt_at_start(std::uint64_t parent, int parent_fd, const std::string& name,
+                               const std::string& path) {
+  auto database = adopt(parent, parent_fd, name, path);
+  const std::string file = environment_.tree_directory() + "/" + path;
+  auto journal = environment_.files.open(file + "-journal", OpenMode::kRead, kRecover);
+  if (!database || journal) return;  // an application rolls the journal back, through the mount
+  if (auto wal = environment_.files.open(file + "-wal", OpenMode::kReadWrite, kRecover)) {
+    database->content_arrived(std::move(*wal));
+  }
+  auto taken = database->reconcile();
+  if (!taken) spdlog::warn("{}: not taken over: {}", path, taken.error().message);
+}
+
+Result<void> Database::write_back() {
+  std::scoped_lock lock(mutex_);
+  if (!replicated_) return {};
+  Buffer page(content_.page_size());
+  for (const auto& [pgno, frame] : scanner_.frames()) {
+    RILL_TRY(read_page_below(pgno, content_.page_size(), page));
+    RILL_TRY(file_->write_at(page, (std::uint64_t{pgno.value} - 1) * content_.page_size(), "close: write back"));
+  }
+  if (scanner_.header()) {
+    RILL_TRY(file_->truncate(std::uint64_t{content_.page_count().value} * content_.page_size(), "close: write back"));
+  }
+  scanner_.end();
+  wal_.reset();
+  file_holds_ = content_.position();
+  return {};
+}
+
+Result<void> Database::close(const std::string& tree_path) {
+  const bool idle = applied_position().same_place(published());
+  if (!has_unlogged_writes()) {
+    if (environment_.primary) RILL_TRY(write_back());
+    if (idle) RILL_TRY(advance_base(true));
+    bool complete = false;
+    {
+      std::scoped_lock lock(mutex_);
+      complete = file_holds_ && file_holds_->same_place(content_.position());
+    }
+    if (complete) return remove_companions(environment_.files, tree_path);
+  }
+  return {};
+}
+
+}  // namespace rillfs

@@ -1,0 +1,53 @@
+#include "fs/replay.h"
+
+#include "replication/log/reader.h"
+#include "replication/ltx/checksum.h"
+#include "replication/ltx/decoder.h"
+
+namespace rillfs {
+namespace {
+
+constexpr Label kReplay = "recovery: replay";
+
+Result<std::vector<PageChange>> write_pages(ByteSource& source, File& target, std::uint32_t page_size) {
+  std::vector<PageChange> changes;
+  ltx::Decoder decoder(source);
+  RILL_TRY(decoder.begin());
+  for (;;) {
+    RILL_ASSIGN(auto page, decoder.next());
+    if (!page) break;
+    RILL_TRY(target.write_at(page->data, (std::uint64_t{page->pgno.value} - 1) * page_size, kReplay));
+    changes.push_back({page->pgno, ltx::page_checksum(page->pgno, page->data)});
+  }
+  RILL_TRY(decoder.finish());
+  return changes;
+}
+
+}  // namespace
+
+Result<Replayed> replay(FileSystem& files, const std::string& log_directory, DatabaseId id, const Position& after,
+                        Txid end, File& target, Content& content) {
+  Replayed replayed;
+  RILL_ASSIGN(auto reader, log::open_reader(files, log_directory, id, after));
+  for (;;) {
+    RILL_ASSIGN(auto record, reader.next(end));
+    if (!record) break;
+    auto source = reader.source();
+    RILL_ASSIGN(auto changes, write_pages(source, target, record->page_size));
+    RILL_TRY(target.truncate(std::uint64_t{record->commit.value} * record->page_size, kReplay));
+    ++replayed.records;
+    replayed.pages += changes.size();
+    if (record->max_txid <= content.position().txid) continue;
+    const bool anew = record->is_snapshot();
+    Content next = anew ? Content{} : std::move(content);
+    next.apply(changes, record->commit, record->page_size, record->post_position());
+    content = std::move(next);
+    if (content.sum() != record->post) {
+      return make_error(ErrorCode::kCorrupt, "after replaying " + to_text(record->post_position()) +
+                                                 " the pages sum up to " + to_hex(content.sum().value));
+    }
+  }
+  return replayed;
+}
+
+}  // namespace rillfs

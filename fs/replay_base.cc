@@ -1,0 +1,121 @@
+#include "fs/replay_base.h"
+
+#include <nlohmann/json.hpp>
+
+#include "replication/base/bytes.h"
+#include "replication/ltx/checksum.h"
+
+namespace rillfs {
+namespace {
+
+constexpr std::size_t kHeaderSize = 40;
+constexpr std::uint64_t kMagic = 0x52494c4c43524331;  // "RILLCRC1"
+constexpr std::size_t kBaseJsonSizeMax = 4096;
+constexpr Label kLoad = "recovery: read base";
+constexpr Label kSave = "base: record";
+
+nlohmann::json to_json(const Position& position) {
+  return {{"epoch", position.epoch.value}, {"txid", to_hex(position.txid.value)},
+          {"checksum", to_hex(position.checksum.value)}};
+}
+
+Result<Position> parse_position(const nlohmann::json& json) {
+  auto txid = from_hex(json.value("txid", ""));
+  auto checksum = from_hex(json.value("checksum", ""));
+  if (!txid || !checksum) return make_error(ErrorCode::kCorrupt, "position is not readable");
+  return Position{Epoch{json.value("epoch", std::uint64_t{0})}, Txid{*txid}, Checksum{*checksum}};
+}
+
+Result<ReplayBase> parse_base(Bytes text) {
+  auto json = nlohmann::json::parse(text.begin(), text.end(), nullptr, false);
+  if (!json.is_object() || !json.contains("base") || !json.contains("sums_at")) {
+    return make_error(ErrorCode::kCorrupt, "not a base record");
+  }
+  ReplayBase base;
+  RILL_ASSIGN(base.position, parse_position(json["base"]));
+  RILL_ASSIGN(base.sums_at, parse_position(json["sums_at"]));
+  base.page_size = json.value("page_size", 0U);
+  return base;
+}
+
+std::string sums_path(const std::string& directory, const Position& at) {
+  return directory + "/pages-" + to_hex(at.txid.value) + ".crc";
+}
+
+Result<Content> load_sums(FileSystem& files, const std::string& path, const ReplayBase& base) {
+  RILL_ASSIGN(Buffer bytes, read_file(files, path, std::size_t{1} << 36, kLoad));
+  if (bytes.size() < kHeaderSize || load_be<std::uint64_t>(bytes.data()) != kMagic) {
+    return make_error(ErrorCode::kCorrupt, path + " is not a page checksum file");
+  }
+  const std::uint64_t count = load_be<std::uint32_t>(bytes.data() + 28);
+  const Bytes body = Bytes(bytes).subspan(kHeaderSize);
+  if (body.size() != count * 8 || load_be<std::uint64_t>(bytes.data() + 8) != base.sums_at.txid.value ||
+      load_be<std::uint32_t>(bytes.data() + 24) != base.page_size) {
+    return make_error(ErrorCode::kCorrupt, path + " does not belong to base.json");
+  }
+  ltx::Crc64 crc;
+  crc.update(body);
+  if (crc.value() != load_be<std::uint64_t>(bytes.data() + 32)) {
+    return make_error(ErrorCode::kCorrupt, path + " does not verify: its checksum is wrong");
+  }
+  std::vector<std::uint64_t> sums(count);
+  Checksum rolling = Checksum::empty();
+  for (std::size_t i = 0; i < count; ++i) {
+    sums[i] = load_be<std::uint64_t>(body.data() + i * 8);
+    if (sums[i] != 0) rolling = rolling.toggled(Checksum{sums[i]});
+  }
+  if (rolling != base.sums_at.checksum) {
+    return make_error(ErrorCode::kCorrupt, path + " does not sum up to its position's checksum");
+  }
+  return Content(base.sums_at, base.page_size, std::move(sums));
+}
+
+/// Page checksums of earlier bases are garbage once base.json names newer ones.
+Result<void> remove_stale_sums(FileSystem& files, const std::string& directory, const Position& at) {
+  RILL_ASSIGN(auto entries, files.list(directory, kSave));
+  for (const DirectoryEntry& entry : entries) {
+    const std::string path = directory + "/" + entry.name;
+    if (entry.name.starts_with("pages-") && path != sums_path(directory, at)) RILL_TRY(files.remove(path, kSave));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<StoredBase> load_base(FileSystem& files, const std::string& directory) {
+  RILL_ASSIGN(Buffer text, read_file(files, directory + "/base.json", kBaseJsonSizeMax, kLoad));
+  auto base = parse_base(text);
+  if (!base) return std::move(base).error().with(directory + "/base.json");
+  if (base->sums_at.txid.value == 0) return StoredBase{*base, Content{}};
+  RILL_ASSIGN(Content content, load_sums(files, sums_path(directory, base->sums_at), *base));
+  return StoredBase{*base, std::move(content)};
+}
+
+Result<void> save_base(FileSystem& files, const std::string& directory, const Position& position,
+                       const Content& content) {
+  const Position& at = content.position();
+  if (at.txid.value != 0) {
+    Buffer bytes(kHeaderSize + content.sums().size() * 8);
+    std::uint8_t* to = bytes.data() + kHeaderSize;
+    for (std::uint64_t sum : content.sums()) {
+      store_be(to, sum);
+      to += 8;
+    }
+    ltx::Crc64 crc;
+    crc.update(Bytes(bytes).subspan(kHeaderSize));
+    store_be(bytes.data(), kMagic);
+    store_be(bytes.data() + 8, at.txid.value);
+    store_be(bytes.data() + 16, at.checksum.value);
+    store_be(bytes.data() + 24, content.page_size());
+    store_be(bytes.data() + 28, content.page_count().value);
+    store_be(bytes.data() + 32, crc.value());
+    RILL_TRY(replace_file(files, sums_path(directory, at), bytes, kSave));
+  }
+  nlohmann::json json{{"base", to_json(position)}, {"sums_at", to_json(at)}, {"page_size", content.page_size()}};
+  const std::string text = json.dump(2) + "\n";
+  RILL_TRY(replace_file(files, directory + "/base.json",
+                        Bytes(reinterpret_cast<const std::uint8_t*>(text.data()), text.size()), kSave));
+  return remove_stale_sums(files, directory, at);
+}
+
+}  // namespace rillfs

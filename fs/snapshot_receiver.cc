@@ -1,0 +1,72 @@
+#include "fs/snapshot_receiver.h"
+
+#include <spdlog/spdlog.h>
+
+#include "fs/image_reader.h"
+#include "replication/ltx/checksum.h"
+
+namespace rillfs {
+namespace {
+constexpr Label kLabel = "snapshot: receive";
+}
+
+Result<std::unique_ptr<SnapshotReceiver>> SnapshotReceiver::begin(Environment& environment,
+                                                                  const stream::DatabaseInfo& info,
+                                                                  const Position& start, std::uint32_t page_size) {
+  std::unique_ptr<SnapshotReceiver> receiver(new SnapshotReceiver(environment, info, start, page_size));
+  receiver->path_ = environment.spool_directory() + "/snapshot-" + to_hex(info.id.value);
+  RILL_ASSIGN(receiver->file_, environment.files.open(receiver->path_, OpenMode::kCreate, kLabel));
+  RILL_TRY(receiver->file_->truncate(0, kLabel));
+  return receiver;
+}
+
+SnapshotReceiver::~SnapshotReceiver() {
+  if (released_ || path_.empty()) return;
+  if (auto removed = environment_.files.remove(path_, kLabel); !removed) spdlog::debug(removed.error().message);
+}
+
+Result<void> SnapshotReceiver::page(Pgno pgno, Bytes data) {
+  if (data.size() != page_size_ || pgno.value == 0 || pgno == ltx::lock_pgno(page_size_)) {
+    return make_error(ErrorCode::kInvalid, "snapshot: page " + std::to_string(pgno.value) + " of " +
+                                               std::to_string(data.size()) + " bytes");
+  }
+  // Pages come in ascending order; a gap is the lock page, or a page that a change set will bring.
+  if (pgno.value > sums_.size()) sums_.resize(pgno.value, 0);
+  sums_[pgno.value - 1] = ltx::page_checksum(pgno, data).value;
+  return file_->write_at(data, (std::uint64_t{pgno.value} - 1) * page_size_, kLabel);
+}
+
+Result<void> SnapshotReceiver::change_set(const stream::ChangeSetInfo& info, const stream::Sink::Image& image) {
+  if (info.pre.txid != position_.txid || info.pre.checksum != position_.checksum) {
+    return make_error(ErrorCode::kPositionMismatch, "snapshot at " + to_text(position_) +
+                                                        ": the change set follows " + to_text(info.pre));
+  }
+  std::uint32_t page_size = page_size_;
+  RILL_ASSIGN(ImageSummary head, read_image(environment_.files, info, image, nullptr));
+  if (head.header.page_size != page_size_) {
+    // VACUUM with another page size: the change set has every page.
+    page_size_ = page_size = head.header.page_size;
+    sums_.clear();
+  }
+  auto write = [&](Pgno pgno, Bytes data) { return page(pgno, data); };
+  RILL_TRY(read_image(environment_.files, info, image, write));
+  sums_.resize(head.header.commit.value, 0);
+  RILL_TRY(file_->truncate(std::uint64_t{head.header.commit.value} * page_size, kLabel));
+  position_ = info.post;
+  return {};
+}
+
+Result<void> SnapshotReceiver::verify() {
+  Checksum rolling = Checksum::empty();
+  for (std::uint64_t sum : sums_) {
+    if (sum != 0) rolling = rolling.toggled(Checksum{sum});
+  }
+  if (rolling != position_.checksum) {
+    return make_error(ErrorCode::kCorrupt, "the snapshot sums up to " + to_hex(rolling.value) + ", not to " +
+                                               to_text(position_));
+  }
+  RILL_TRY(file_->truncate(std::uint64_t{sums_.size()} * page_size_, kLabel));
+  return file_->sync_data(kLabel);
+}
+
+}  // namespace rillfs
