@@ -13,6 +13,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <condition_variable>
+#include <exception>
 #include <mutex>
 #include <string>
 #include <type_traits>
@@ -65,20 +66,26 @@ class TaskGroup {
 };
 
 /// Runs `work`, which may block, on the worker pool, and resumes the coroutine on its own executor with what
-/// it returned (not void).
+/// it returned (default-constructible) or threw.
 template <class Work>
 Task<std::invoke_result_t<Work>> run_on(Executor workers, Work work) {
   using Value = std::invoke_result_t<Work>;
   auto start = [](auto handler, Executor pool, Work job) {
     auto home = boost::asio::make_work_guard(handler);
     boost::asio::post(pool, [handler = std::move(handler), job = std::move(job), home]() mutable {
+      std::exception_ptr failure;
+      Value value{};
+      try {
+        value = job();
+      } catch (...) {
+        failure = std::current_exception();
+      }
       auto executor = home.get_executor();
-      boost::asio::dispatch(executor, [handler = std::move(handler), value = job(), home]() mutable {
-        std::move(handler)(std::move(value));
-      });
+      boost::asio::dispatch(executor, [handler = std::move(handler), value = std::move(value), failure,
+                                       home]() mutable { std::move(handler)(failure, std::move(value)); });
     });
   };
-  co_return co_await boost::asio::async_initiate<const boost::asio::use_awaitable_t<>, void(Value)>(
+  co_return co_await boost::asio::async_initiate<const boost::asio::use_awaitable_t<>, void(std::exception_ptr, Value)>(
       start, boost::asio::use_awaitable, std::move(workers), std::move(work));
 }
 

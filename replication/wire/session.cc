@@ -11,8 +11,6 @@ std::string seconds_text(Duration duration) {
   return std::to_string(ms / 1000) + "." + std::to_string(ms % 1000 / 100) + " s";
 }
 
-constexpr Duration kRefusalTimeout = std::chrono::seconds(1);
-
 }  // namespace
 
 Session::Session(std::unique_ptr<Stream> stream, Executor network, const Clock& clock, SessionOptions options)
@@ -21,6 +19,7 @@ Session::Session(std::unique_ptr<Stream> stream, Executor network, const Clock& 
       options_(options),
       opened_(clock.monotonic()),
       changed_(network),
+      closing_(network),
       written_(network) {}
 
 Session::~Session() { stream_->close(); }
@@ -72,8 +71,8 @@ Task<void> Session::refuse(Refusal::Code code, std::string text) {
   auto sent = co_await send(message);
   if (!sent) co_return;
   // What the peer has sent meanwhile is read, so that the close is no reset that would overtake the refusal.
-  auto deadline = clock_.monotonic() + kRefusalTimeout;
-  while (!reason_ && clock_.monotonic() < deadline) {
+  auto deadline = clock_.monotonic() + options_.handshake_timeout;
+  while (clock_.monotonic() < deadline) {
     auto frame = co_await receive();
     if (!frame) break;
   }
@@ -94,7 +93,7 @@ std::optional<Error> Session::overdue() const {
 Task<void> Session::watch() {
   Duration interval = std::min(options_.peer_timeout, options_.handshake_timeout) / 4;
   while (!reason_) {
-    co_await changed_.wait_for(interval);
+    co_await closing_.wait_for(interval);
     if (auto error = overdue(); error && !reason_) close(std::move(*error));
   }
 }
@@ -104,6 +103,7 @@ void Session::close(Error why) {
   reason_ = std::move(why);
   stream_->close();
   changed_.notify();
+  closing_.notify();
   written_.notify();
 }
 
@@ -127,7 +127,7 @@ Refusal::Code to_refusal_code(ErrorCode code) {
     case ErrorCode::kBusy:
       return Refusal::OVERLOADED;
     default:
-      return Refusal::PROTOCOL;
+      return Refusal::INVALID;
   }
 }
 

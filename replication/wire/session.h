@@ -33,7 +33,7 @@ class Session {
   Task<Result<void>> send(const Message& message);
   /// Sends whole frames that the caller has encoded and keeps until this returns.
   Task<Result<void>> write(Bytes frames);
-  /// Sends a refusal if that can be done within a second, then closes.
+  /// Sends a refusal, waits for the peer to close (no longer than a handshake may take), then closes.
   Task<void> refuse(Refusal::Code code, std::string message);
 
   /// Closes the session when the peer falls silent; returns when it is closed. Run it once, beside the others.
@@ -47,8 +47,10 @@ class Session {
   /// Why it was closed. Only after closed().
   const Error& reason() const { return *reason_; }
   std::string peer() const { return stream_->peer(); }
-  /// Woken when the session closes, and free for its user to notify.
+  /// Notified when the session closes, and free for its user to notify.
   Signal& changed() { return changed_; }
+  /// Notified when the session closes, only.
+  Signal& closing() { return closing_; }
   const SessionOptions& options() const { return options_; }
 
  private:
@@ -60,6 +62,7 @@ class Session {
   const Monotonic opened_;
   FrameParser parser_;
   Signal changed_;
+  Signal closing_;
   Signal written_;
   bool writing_ = false;
   bool established_ = false;
