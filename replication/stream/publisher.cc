@@ -114,6 +114,7 @@ Task<void> Publisher::Impl::accept() {
 }
 
 Task<void> Publisher::Impl::serve(std::shared_ptr<wire::Session> session) {
+  if (stopped_) co_return;
   if (subscriptions_.size() >= options_.subscriber_count_max) {
     spdlog::warn("connection from {} refused: {} subscribers already", session->peer(),
                  subscriptions_.size());
