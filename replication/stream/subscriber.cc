@@ -144,7 +144,7 @@ Task<Result<void>> Subscriber::Impl::greet(SessionPtr session) {
   Result<void> met;
   if (!peer) met = peer.error();
   if (peer) {
-    met = co_await wire::run_on(workers_, [this, who = *peer] { return node_.meet_primary(who); });
+    met = co_await wire::run_on(workers_, [&] { return node_.meet_primary(*peer); });
   }
   if (!met) {
     co_await session->refuse(wire::to_refusal_code(met.error().code), met.error().message);

@@ -134,7 +134,7 @@ Task<void> Subscriber::Impl::drain(SessionPtr session, InboxPtr inbox) {
     });
     for (; count > 0; --count) done(*inbox, inbox->frames.front());
     if (outcome.verdict != Verdict::kDone) {
-      bool over = co_await settle(session, inbox, inbox->frames.front(), std::move(outcome));
+      bool over = co_await settle(session, inbox, inbox->frames.front(), outcome);
       if (over) done(*inbox, inbox->frames.front());
     }
     session->changed().notify();
@@ -150,7 +150,7 @@ Task<void> Subscriber::Impl::drain(SessionPtr session, InboxPtr inbox) {
 
 /// Deals with a frame that was not simply done; true when it is over with it.
 Task<bool> Subscriber::Impl::settle(SessionPtr session, InboxPtr inbox, const wire::Frame& frame,
-                                    Outcome outcome) {
+                                    const Outcome& outcome) {
   std::string what = "database " + to_hex(inbox->id.value) + ": " + outcome.error.message;
   switch (outcome.verdict) {
     case Verdict::kDone:
@@ -172,7 +172,7 @@ Task<bool> Subscriber::Impl::settle(SessionPtr session, InboxPtr inbox, const wi
       break;
     }
     case Verdict::kProtocol:
-      session->close(std::move(outcome.error).with(session->peer()));
+      session->close(outcome.error.with(session->peer()));
       break;
   }
   co_return true;

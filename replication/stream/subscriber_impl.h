@@ -59,7 +59,8 @@ class Subscriber::Impl {
   Result<void> note(Inbox& inbox, const wire::Frame& frame);
   void push(const SessionPtr& session, const InboxPtr& inbox, wire::Frame frame);
   wire::Task<void> drain(SessionPtr session, InboxPtr inbox);
-  wire::Task<bool> settle(SessionPtr session, InboxPtr inbox, const wire::Frame& frame, Outcome outcome);
+  wire::Task<bool> settle(SessionPtr session, InboxPtr inbox, const wire::Frame& frame,
+                          const Outcome& outcome);
   void done(Inbox& inbox, const wire::Frame& frame);
   wire::Task<void> ask_again(SessionPtr session, DatabaseId id, Duration delay);
   void progressed(const Sink::Progress& progress);  // any thread

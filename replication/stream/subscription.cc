@@ -70,8 +70,7 @@ Task<Result<void>> Subscription::greet() {
     met = make_error(ErrorCode::kReadOnly, session_->peer() + " is a primary itself and cannot subscribe");
   if (met) {
     Node& node = environment_.node;
-    met = co_await wire::run_on(environment_.workers,
-                                [&node, who = *peer] { return node.meet_subscriber(who); });
+    met = co_await wire::run_on(environment_.workers, [&] { return node.meet_subscriber(*peer); });
   }
   if (!met) {
     co_await session_->refuse(wire::to_refusal_code(met.error().code), met.error().message);

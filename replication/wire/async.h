@@ -66,10 +66,12 @@ class TaskGroup {
 };
 
 /// Runs `work`, which may block, on the worker pool, and resumes the coroutine on its own executor with what
-/// it returned (default-constructible) or threw.
+/// it returned (default-constructible) or threw. `work` captures references and pointers only: g++ 12 copies
+/// temporaries in a co_await expression bit by bit.
 template <class Work>
-Task<std::invoke_result_t<Work>> run_on(Executor workers, Work work) {
+Task<std::invoke_result_t<Work>> run_on(const Executor& workers, Work work) {
   using Value = std::invoke_result_t<Work>;
+  static_assert(std::is_trivially_copyable_v<Work>);
   auto start = [](auto handler, Executor pool, Work job) {
     auto home = boost::asio::make_work_guard(handler);
     boost::asio::post(pool, [handler = std::move(handler), job = std::move(job), home]() mutable {
@@ -86,7 +88,7 @@ Task<std::invoke_result_t<Work>> run_on(Executor workers, Work work) {
     });
   };
   co_return co_await boost::asio::async_initiate<const boost::asio::use_awaitable_t<>, void(std::exception_ptr, Value)>(
-      start, boost::asio::use_awaitable, std::move(workers), std::move(work));
+      start, boost::asio::use_awaitable, workers, std::move(work));
 }
 
 }  // namespace rillfs::wire

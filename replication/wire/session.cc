@@ -63,7 +63,7 @@ Task<Result<void>> Session::write(Bytes frames) {
   co_return Result<void>();
 }
 
-Task<void> Session::refuse(Refusal::Code code, std::string text) {
+Task<void> Session::refuse(Refusal::Code code, const std::string& text) {
   Message message;
   message.mutable_refusal()->set_code(code);
   // The peer shows it to people; a path in it can be long, a message must fit.

@@ -34,7 +34,7 @@ class Session {
   /// Sends whole frames that the caller has encoded and keeps until this returns.
   Task<Result<void>> write(Bytes frames);
   /// Sends a refusal, waits for the peer to close (no longer than a handshake may take), then closes.
-  Task<void> refuse(Refusal::Code code, std::string message);
+  Task<void> refuse(Refusal::Code code, const std::string& text);
 
   /// Closes the session when the peer falls silent; returns when it is closed. Run it once, beside the others.
   Task<void> watch();

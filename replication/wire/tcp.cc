@@ -97,7 +97,7 @@ class TcpListener final : public Listener {
 
 }  // namespace
 
-Task<Result<std::unique_ptr<Stream>>> TcpTransport::connect(Address address) {
+Task<Result<std::unique_ptr<Stream>>> TcpTransport::connect(const Address& address) {
   std::string what = "connect to " + to_text(address);
   tcp::resolver resolver(network_);
   auto [unresolved, endpoints] = co_await resolver.async_resolve(address.host, address.port, kToken);

@@ -50,8 +50,8 @@ class Listener {
 class Transport {
  public:
   virtual ~Transport() = default;
-  /// May be cancelled through the coroutine's cancellation slot.
-  virtual Task<Result<std::unique_ptr<Stream>>> connect(Address address) = 0;
+  /// `address` must live until then. May be cancelled through the coroutine's cancellation slot.
+  virtual Task<Result<std::unique_ptr<Stream>>> connect(const Address& address) = 0;
   /// Blocks on name resolution. Threads: any.
   virtual Result<std::unique_ptr<Listener>> listen(const Address& address) = 0;
 };
@@ -60,7 +60,7 @@ class Transport {
 class TcpTransport final : public Transport {
  public:
   explicit TcpTransport(Executor network) : network_(std::move(network)) {}
-  Task<Result<std::unique_ptr<Stream>>> connect(Address address) override;
+  Task<Result<std::unique_ptr<Stream>>> connect(const Address& address) override;
   Result<std::unique_ptr<Listener>> listen(const Address& address) override;
 
  private:
