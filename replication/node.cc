@@ -13,8 +13,9 @@ std::string cluster_path(const std::string& directory) { return directory + "/cl
 
 Error corrupt(const std::string& path) {
   return make_error(ErrorCode::kCorrupt,
-                    path + " is damaged; it is not replaced, because this node would become another one. "
-                           "Restore it from a backup, or start a replica with an empty data directory");
+                    path +
+                        " is damaged; it is not replaced, because this node would become another one. "
+                        "Restore it from a backup, or start a replica with an empty data directory");
 }
 
 Bytes as_bytes(const std::string& text) {
@@ -61,18 +62,20 @@ Result<Membership> load_membership(FileSystem& files, const std::string& directo
 
 Result<void> check_not_ourselves(NodeId id, const PeerIdentity& peer) {
   if (peer.node != id) return {};
-  return make_error(ErrorCode::kInvalid,
-                    peer.address + " has our own node id " + to_hex(id.value) +
-                        ": either this node is connected to itself (check the primary's address), or its data "
-                        "directory is a copy of this one (start the copy with an empty data directory)");
+  return make_error(
+      ErrorCode::kInvalid,
+      peer.address + " has our own node id " + to_hex(id.value) +
+          ": either this node is connected to itself (check the primary's address), or its data "
+          "directory is a copy of this one (start the copy with an empty data directory)");
 }
 
 Error foreign_cluster(const PeerIdentity& peer, ClusterId ours) {
-  return make_error(ErrorCode::kInvalid,
-                    peer.address + " belongs to cluster " + to_hex(peer.cluster.value) + ", this node to " +
-                        to_hex(ours.value) +
-                        ": check the primary's address; to make a replica join another cluster, start it with "
-                        "an empty data directory");
+  return make_error(
+      ErrorCode::kInvalid,
+      peer.address + " belongs to cluster " + to_hex(peer.cluster.value) + ", this node to " +
+          to_hex(ours.value) +
+          ": check the primary's address; to make a replica join another cluster, start it with "
+          "an empty data directory");
 }
 
 }  // namespace
@@ -94,7 +97,8 @@ Result<void> Node::persist(const Membership& next) {
   nlohmann::json json = {{"cluster_id", to_hex(next.cluster.value)},
                          {"epoch", next.epoch.value},
                          {"role", next.role == Role::kPrimary ? "primary" : "replica"}};
-  RILL_TRY(replace_file(files_, cluster_path(directory_), as_bytes(json.dump() + "\n"), "node: write cluster"));
+  RILL_TRY(
+      replace_file(files_, cluster_path(directory_), as_bytes(json.dump() + "\n"), "node: write cluster"));
   membership_ = next;
   return {};
 }
@@ -122,7 +126,8 @@ Result<void> Node::meet_primary(const PeerIdentity& peer) {
     return make_error(ErrorCode::kReadOnly,
                       peer.address + " is a replica: configure the primary's address, or make it primary");
   if (peer.cluster == ClusterId{} || peer.epoch == Epoch{})
-    return make_error(ErrorCode::kInvalid, peer.address + " says it is primary but names no cluster or epoch");
+    return make_error(ErrorCode::kInvalid,
+                      peer.address + " says it is primary but names no cluster or epoch");
   Membership next = membership_;
   if (next.cluster != ClusterId{} && next.cluster != peer.cluster)
     return foreign_cluster(peer, membership_.cluster);
@@ -146,11 +151,11 @@ Result<void> Node::meet_subscriber(const PeerIdentity& peer) {
   if (peer.cluster != ClusterId{} && peer.cluster != ours.cluster) return foreign_cluster(peer, ours.cluster);
   if (peer.epoch > ours.epoch) {
     if (newer_epoch_) newer_epoch_(peer.epoch, peer);
-    return make_error(ErrorCode::kFenced, peer.address + " has seen epoch " + std::to_string(peer.epoch.value) +
-                                              ", this primary is of epoch " +
-                                              std::to_string(ours.epoch.value) +
-                                              ": another node has become primary since. Restart this one as "
-                                              "a replica of it");
+    return make_error(ErrorCode::kFenced,
+                      peer.address + " has seen epoch " + std::to_string(peer.epoch.value) +
+                          ", this primary is of epoch " + std::to_string(ours.epoch.value) +
+                          ": another node has become primary since. Restart this one as "
+                          "a replica of it");
   }
   return {};
 }

@@ -19,9 +19,9 @@ Result<Bytes> unpack(const wire::SnapshotPages& pages, Bytes payload, Buffer& ra
   if (pages.raw_size() == 0 || pages.raw_size() > wire::kPayloadSizeMax) return invalid("too many bytes");
   if (payload.size() == pages.raw_size()) return payload;
   raw.resize(pages.raw_size());
-  int size = LZ4_decompress_safe(reinterpret_cast<const char*>(payload.data()),
-                                 reinterpret_cast<char*>(raw.data()), static_cast<int>(payload.size()),
-                                 static_cast<int>(raw.size()));
+  int size =
+      LZ4_decompress_safe(reinterpret_cast<const char*>(payload.data()), reinterpret_cast<char*>(raw.data()),
+                          static_cast<int>(payload.size()), static_cast<int>(raw.size()));
   if (size < 0 || static_cast<std::size_t>(size) != raw.size()) return invalid("damaged LZ4 block");
   return Bytes(raw);
 }
@@ -52,9 +52,9 @@ Result<void> PageBatch::add(Pgno pgno, Bytes data) {
 void PageBatch::append_frame(DatabaseId id, Buffer& out) {
   Buffer packed(raw_.size());
   // Into a buffer one byte smaller: 0 unless it saves something.
-  int size = LZ4_compress_default(reinterpret_cast<const char*>(raw_.data()),
-                                  reinterpret_cast<char*>(packed.data()), static_cast<int>(raw_.size()),
-                                  static_cast<int>(raw_.size() - 1));
+  int size =
+      LZ4_compress_default(reinterpret_cast<const char*>(raw_.data()), reinterpret_cast<char*>(packed.data()),
+                           static_cast<int>(raw_.size()), static_cast<int>(raw_.size() - 1));
   Bytes payload = size > 0 ? Bytes(packed).first(static_cast<std::size_t>(size)) : Bytes(raw_);
   auto* pages = message_.mutable_snapshot_pages();
   pages->set_id(id.value);
@@ -74,7 +74,8 @@ Result<void> for_each_page(const wire::SnapshotPages& pages, Bytes payload, std:
     std::uint64_t end = std::uint64_t{run.first()} + run.count();
     if (run.first() <= last || run.count() == 0 || end > std::uint64_t{UINT32_MAX})
       return invalid("page numbers that do not ascend");
-    if (std::uint64_t{run.count()} * page_size > raw.size() - offset) return invalid("fewer bytes than pages");
+    if (std::uint64_t{run.count()} * page_size > raw.size() - offset)
+      return invalid("fewer bytes than pages");
     for (std::uint64_t pgno = run.first(); pgno < end; ++pgno, offset += page_size)
       RILL_TRY(page(Pgno{static_cast<std::uint32_t>(pgno)}, raw.subspan(offset, page_size)));
     last = end - 1;

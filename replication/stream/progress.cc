@@ -42,8 +42,8 @@ SnapshotProgress SnapshotMeter::progress(std::int64_t now_ms) const {
   std::uint64_t elapsed = static_cast<std::uint64_t>(elapsed_ms);
   progress.bytes_per_second = std::uint64_t{progress.pages_done} * page_size_ * 1000 / elapsed;
   if (progress.pages_total > progress.pages_done)
-    progress.remaining_ms = static_cast<std::int64_t>(
-        elapsed * (progress.pages_total - progress.pages_done) / progress.pages_done);
+    progress.remaining_ms = static_cast<std::int64_t>(elapsed * (progress.pages_total - progress.pages_done) /
+                                                      progress.pages_done);
   return progress;
 }
 

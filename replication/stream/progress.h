@@ -22,9 +22,9 @@ struct SnapshotProgress {
 struct DatabaseProgress {
   DatabaseId id;
   std::string path;
-  Txid newest;   ///< on the primary, as far as this node knows
-  Txid logged;   ///< in the replica's log
-  Txid applied;  ///< visible to the replica's readers
+  Txid newest;              ///< on the primary, as far as this node knows
+  Txid logged;              ///< in the replica's log
+  Txid applied;             ///< visible to the replica's readers
   std::int64_t lag_ms = 0;  ///< 0: everything applied; else the age of the oldest commit that is not
   std::uint64_t lag_transactions = 0;
   std::uint64_t lag_bytes = 0;  ///< of the primary's log
@@ -32,8 +32,8 @@ struct DatabaseProgress {
 };
 
 /// Change sets that are on their way: sent (or received) and not applied. Memory is bounded: beyond
-/// kEntryCountMax neighbours are merged, keeping the older time and the newer txid, so that lag is never shown
-/// too small. Threads: one.
+/// kEntryCountMax neighbours are merged, keeping the older time and the newer txid, so that lag is never
+/// shown too small. Threads: one.
 class PendingChangeSets {
  public:
   static constexpr std::size_t kEntryCountMax = 1024;

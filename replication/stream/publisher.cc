@@ -107,8 +107,7 @@ Task<void> Publisher::Impl::accept() {
       co_await stopping_.wait_for(kAcceptRetry);
       continue;
     }
-    auto session =
-        std::make_shared<wire::Session>(std::move(*stream), network_, clock_, options_.session);
+    auto session = std::make_shared<wire::Session>(std::move(*stream), network_, clock_, options_.session);
     tasks_.spawn("subscription of " + session->peer(), serve(session));
   }
 }
@@ -121,8 +120,12 @@ Task<void> Publisher::Impl::serve(std::shared_ptr<wire::Session> session) {
     session->close(make_error(ErrorCode::kBusy, "too many subscribers"));
     co_return;
   }
-  Subscription::Environment environment{node_,  source_, clock_,
-                                        network_, workers_, tasks_,
+  Subscription::Environment environment{node_,
+                                        source_,
+                                        clock_,
+                                        network_,
+                                        workers_,
+                                        tasks_,
                                         options_.advertise_address,
                                         [this](const PeerIdentity& peer) { return admit(peer); }};
   auto subscription = std::make_shared<Subscription>(std::move(environment), std::move(session));
@@ -140,8 +143,8 @@ std::shared_ptr<ReplicaRecord> Publisher::Impl::admit(const PeerIdentity& peer) 
   std::lock_guard lock(mutex_);
   for (const auto& subscription : subscriptions_)
     if (subscription->node() == peer.node)
-      subscription->close(make_error(ErrorCode::kClosed, "the same node has connected again from " +
-                                                             peer.address));
+      subscription->close(
+          make_error(ErrorCode::kClosed, "the same node has connected again from " + peer.address));
   records_.remove_if([&](const auto& old) { return old->node() == peer.node; });
   forget_old_records();
   records_.push_back(record);
@@ -151,7 +154,8 @@ std::shared_ptr<ReplicaRecord> Publisher::Impl::admit(const PeerIdentity& peer) 
 void Publisher::Impl::forget_old_records() {
   records_.remove_if([](const auto& old) { return old->gone_ms() > kGoneKeptMs; });
   while (records_.size() >= kRecordCountMax) {
-    auto gone = std::find_if(records_.begin(), records_.end(), [](const auto& old) { return old->is_gone(); });
+    auto gone =
+        std::find_if(records_.begin(), records_.end(), [](const auto& old) { return old->is_gone(); });
     if (gone == records_.end()) break;
     records_.erase(gone);
   }

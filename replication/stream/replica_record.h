@@ -13,7 +13,7 @@ namespace rillfs::stream {
 
 struct ReplicaStatus {
   NodeId node;
-  std::string address;       ///< what it advertises, or where it connected from
+  std::string address;  ///< what it advertises, or where it connected from
   bool connected = false;
   std::int64_t since_ms = 0;  ///< connected, or gone, since; wall clock
   std::vector<DatabaseProgress> databases;
@@ -29,7 +29,8 @@ class ReplicaRecord {
   void starts_at(DatabaseId id, const Position& logged);
   void dropped(DatabaseId id);
   void sent(DatabaseId id, const ChangeSetInfo& info);
-  void snapshot_began(DatabaseId id, const Position& start, std::uint32_t page_count, std::uint32_t page_size);
+  void snapshot_began(DatabaseId id, const Position& start, std::uint32_t page_count,
+                      std::uint32_t page_size);
   void snapshot_pages(DatabaseId id, std::uint32_t count);
   void snapshot_ended(DatabaseId id);
   /// A database has changed and will be read; the lag counts from here until it is sent.

@@ -96,9 +96,8 @@ Task<Result<void>> Subscriber::Impl::connect_once() {
   }
   session_ = *session;
   if (stopped_) session_->close(make_error(ErrorCode::kClosed, "this node is stopping"));
-  tasks_.spawn("session watch", [](SessionPtr watched) -> Task<void> {
-    co_await watched->watch();
-  }(session_));
+  tasks_.spawn("session watch",
+               [](SessionPtr watched) -> Task<void> { co_await watched->watch(); }(session_));
   auto greeted = co_await greet(session_);
   if (!greeted) {
     session_->close(greeted.error());
@@ -123,7 +122,8 @@ Task<Result<void>> Subscriber::Impl::connect_once() {
 
 Task<Result<Subscriber::Impl::SessionPtr>> Subscriber::Impl::open_session() {
   using namespace boost::asio::experimental::awaitable_operators;
-  auto winner = co_await (transport_.connect(options_.primary) || stopping_.wait_for(options_.connect_timeout));
+  auto winner =
+      co_await (transport_.connect(options_.primary) || stopping_.wait_for(options_.connect_timeout));
   if (winner.index() == 1)
     co_return make_error(ErrorCode::kClosed, "no answer from " + wire::to_text(options_.primary));
   auto& stream = std::get<0>(winner);
@@ -139,7 +139,8 @@ Task<Result<void>> Subscriber::Impl::greet(SessionPtr session) {
   if (!frame) co_return std::move(frame).error();
   if (frame->message.has_refusal()) co_return wire::to_error(frame->message.refusal());
   if (!frame->message.has_hello())
-    co_return make_error(ErrorCode::kInvalid, session->peer() + ": answered with something else than a hello");
+    co_return make_error(ErrorCode::kInvalid,
+                         session->peer() + ": answered with something else than a hello");
   auto peer = from_wire(frame->message.hello(), session->peer());
   Result<void> met;
   if (!peer) met = peer.error();

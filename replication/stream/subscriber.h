@@ -2,8 +2,8 @@
 //
 // Reconnects for ever, with a growing and jittered delay. Databases are worked on in parallel, each in order.
 // Memory is bounded: what has been read and not handed on counts against a budget, and beyond it nothing is
-// read; large change sets are spooled to a file. A database that does not fit what is sent gets a new snapshot;
-// when there is no room, the subscriber says so and goes on by itself once there is.
+// read; large change sets are spooled to a file. A database that does not fit what is sent gets a new
+// snapshot; when there is no room, the subscriber says so and goes on by itself once there is.
 #pragma once
 
 #include <functional>

@@ -28,9 +28,7 @@ std::uint32_t page_count(const wire::SnapshotPages& pages) {
 
 }  // namespace
 
-std::size_t Subscriber::Impl::cost(const wire::Frame& frame) {
-  return frame.payload.size() + kFrameOverhead;
-}
+std::size_t Subscriber::Impl::cost(const wire::Frame& frame) { return frame.payload.size() + kFrameOverhead; }
 
 Result<void> Subscriber::Impl::dispatch(const SessionPtr& session, wire::Frame frame) {
   using wire::Message;
@@ -65,8 +63,8 @@ Result<void> Subscriber::Impl::enqueue(const SessionPtr& session, wire::Frame fr
   auto at = inboxes_.find(id);
   if (at == inboxes_.end()) {
     if (!frame.message.has_announce() && !frame.message.has_drop())
-      return make_error(ErrorCode::kInvalid, session->peer() + ": sent data of database " +
-                                                 to_hex(id.value) + ", which it has not announced");
+      return make_error(ErrorCode::kInvalid, session->peer() + ": sent data of database " + to_hex(id.value) +
+                                                 ", which it has not announced");
     if (inboxes_.size() >= wire::kDatabaseCountMax)
       return make_error(ErrorCode::kInvalid, session->peer() + ": announces too many databases");
     at = inboxes_
@@ -113,7 +111,8 @@ Result<void> Subscriber::Impl::note(Inbox& inbox, const wire::Frame& frame) {
   return {};
 }
 
-/// Hands the queued frames to a worker, as many as there are at a time, until none is left or the session ends.
+/// Hands the queued frames to a worker, as many as there are at a time, until none is left or the session
+/// ends.
 Task<void> Subscriber::Impl::drain(SessionPtr session, InboxPtr inbox) {
   while (!inbox->frames.empty() && !session->closed()) {
     // A deque does not move its elements when others are added behind them.

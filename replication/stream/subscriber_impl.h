@@ -1,4 +1,5 @@
-// The subscriber's state, shared by subscriber.cc (the connection) and subscriber_databases.cc (what arrives).
+// The subscriber's state, shared by subscriber.cc (the connection) and subscriber_databases.cc (what
+// arrives).
 #pragma once
 
 #include <atomic>

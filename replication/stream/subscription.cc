@@ -41,9 +41,8 @@ void Subscription::changed(DatabaseId id) {
 
 Task<void> Subscription::run() {
   auto self = shared_from_this();
-  environment_.tasks.spawn("session watch", [](auto session) -> Task<void> {
-    co_await session->watch();
-  }(session_));
+  environment_.tasks.spawn("session watch",
+                           [](auto session) -> Task<void> { co_await session->watch(); }(session_));
   auto greeted = co_await greet();
   if (greeted) {
     spdlog::info("replica {} connected from {}", to_hex(record_->node().value), session_->peer());
@@ -76,8 +75,8 @@ Task<Result<void>> Subscription::greet() {
     co_await session_->refuse(wire::to_refusal_code(met.error().code), met.error().message);
     co_return std::move(met).error();
   }
-  auto hello = hello_message(environment_.node.id(), environment_.node.membership(),
-                             environment_.advertise_address);
+  auto hello =
+      hello_message(environment_.node.id(), environment_.node.membership(), environment_.advertise_address);
   auto sent = co_await session_->send(hello);
   if (!sent) co_return std::move(sent).error();
   const auto& advertised = frame->message.hello().advertise_address();

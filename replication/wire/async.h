@@ -87,15 +87,16 @@ Task<std::invoke_result_t<Work>> run_on(const Executor& workers, Work work) {
                                        home]() mutable { std::move(handler)(failure, std::move(value)); });
     });
   };
-  co_return co_await boost::asio::async_initiate<const boost::asio::use_awaitable_t<>, void(std::exception_ptr, Value)>(
+  co_return co_await boost::asio::async_initiate<const boost::asio::use_awaitable_t<>,
+                                                 void(std::exception_ptr, Value)>(
       start, boost::asio::use_awaitable, workers, std::move(work));
 }
 
 }  // namespace rillfs::wire
 
 /// RILL_TRY for coroutines.
-#define RILL_CO_TRY(expr)                                            \
-  do {                                                               \
-    auto rill_result = expr;                                         \
-    if (!rill_result) co_return std::move(rill_result).error();      \
+#define RILL_CO_TRY(expr)                                       \
+  do {                                                          \
+    auto rill_result = expr;                                    \
+    if (!rill_result) co_return std::move(rill_result).error(); \
   } while (0)

@@ -82,8 +82,8 @@ Task<void> Session::refuse(Refusal::Code code, const std::string& text) {
 std::optional<Error> Session::overdue() const {
   Monotonic now = clock_.monotonic();
   if (!established_ && now - opened_ > options_.handshake_timeout)
-    return make_error(ErrorCode::kClosed, peer() + ": no complete handshake within " +
-                                              seconds_text(options_.handshake_timeout));
+    return make_error(ErrorCode::kClosed,
+                      peer() + ": no complete handshake within " + seconds_text(options_.handshake_timeout));
   if (established_ && listening_since_ && now - *listening_since_ > options_.peer_timeout)
     return make_error(ErrorCode::kClosed,
                       peer() + ": silent for " + seconds_text(options_.peer_timeout) + ", taken for dead");

@@ -36,7 +36,8 @@ class Session {
   /// Sends a refusal, waits for the peer to close (no longer than a handshake may take), then closes.
   Task<void> refuse(Refusal::Code code, const std::string& text);
 
-  /// Closes the session when the peer falls silent; returns when it is closed. Run it once, beside the others.
+  /// Closes the session when the peer falls silent; returns when it is closed. Run it once, beside the
+  /// others.
   Task<void> watch();
   /// The handshake is done: from now on only silence counts.
   void established() { established_ = true; }

@@ -1,5 +1,5 @@
-// Databases in memory on both ends of a stream. The rolling checksum is a hash of all images, so that a change
-// set that is lost, repeated, damaged or out of order is noticed by the sink.
+// Databases in memory on both ends of a stream. The rolling checksum is a hash of all images, so that a
+// change set that is lost, repeated, damaged or out of order is noticed by the sink.
 #pragma once
 
 #include <unistd.h>

@@ -46,9 +46,9 @@ struct PrimaryEnd {
   }
   ~PrimaryEnd() { stop(); }
   void start() {
-    publisher = std::make_unique<stream::Publisher>(*node, source, transport, clock,
-                                                    runtime.network.get_executor(),
-                                                    runtime.workers.get_executor(), options);
+    publisher =
+        std::make_unique<stream::Publisher>(*node, source, transport, clock, runtime.network.get_executor(),
+                                            runtime.workers.get_executor(), options);
     publisher->start().value();
   }
   void stop() {
@@ -105,12 +105,12 @@ struct ReplicaEnd {
 /// A connection on which the test says what it likes. Blocking; reads give up after ten seconds.
 class RawPeer {
  public:
-  explicit RawPeer(const wire::Address& address) : socket_(context_) {
+  explicit RawPeer(const wire::Address& address) : socket_(*context_) {
     using namespace boost::asio::ip;
     socket_.connect({make_address(address.host), static_cast<port_type>(std::stoi(address.port))});
     limit_reads();
   }
-  explicit RawPeer(boost::asio::ip::tcp::acceptor& acceptor) : socket_(context_) {
+  explicit RawPeer(boost::asio::ip::tcp::acceptor& acceptor) : socket_(*context_) {
     acceptor.accept(socket_);
     limit_reads();
   }
@@ -160,7 +160,7 @@ class RawPeer {
     timeval limit{10, 0};
     setsockopt(socket_.native_handle(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
   }
-  boost::asio::io_context context_;
+  std::unique_ptr<boost::asio::io_context> context_ = std::make_unique<boost::asio::io_context>();
   boost::asio::ip::tcp::socket socket_;
   wire::FrameParser parser_;
   bool timed_out_ = false;
