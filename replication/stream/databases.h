@@ -79,6 +79,8 @@ class Source {
  public:
   virtual ~Source() = default;
   virtual std::vector<DatabaseState> list() = 0;
+  /// One database; nothing when it is gone. Called once a commit for each subscriber: worth an index.
+  virtual std::optional<DatabaseState> find(DatabaseId id) = 0;
   /// Change sets after `after`. kNotInLog when the log does not contain that position (too old, or diverged);
   /// kNotFound when the database is gone. While the cursor lives, the log keeps what it has not read, within
   /// its byte budget.

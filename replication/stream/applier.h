@@ -1,0 +1,72 @@
+// What arrives of one database, put together and handed to the sink.
+//
+// States: *waiting* (only a snapshot helps: everything else is passed over), *snapshot* (pages), *following*
+// (change sets, each collected from its chunks: in memory up to a limit, beyond in a spool file).
+//
+// Threads: one call at a time, on a worker.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "replication/base/file_system.h"
+#include "replication/stream/databases.h"
+#include "replication/wire/frame.h"
+
+namespace rillfs::stream {
+
+enum class Verdict {
+  kDone,
+  kRetry,     ///< no room, or busy: the same frame again, later
+  kResync,    ///< does not fit what is here: a snapshot is needed; until it comes the applier passes over
+  kFailed,    ///< a name could not be given or a database not dropped; the stream goes on
+  kProtocol,  ///< the peer broke the protocol: the session must end
+};
+
+struct Outcome {
+  Verdict verdict = Verdict::kDone;
+  Error error;  ///< unless kDone
+};
+
+class Applier {
+ public:
+  /// `complete`: the sink has the database, so change sets can follow without a snapshot.
+  Applier(Sink& sink, FileSystem& files, DatabaseId id, bool complete, std::size_t image_memory_max);
+  ~Applier();
+
+  /// Handles one message about this database. After kRetry it must be called with the same frame.
+  Outcome process(const wire::Frame& frame);
+
+ private:
+  enum class State { kWaiting, kSnapshot, kFollowing };
+
+  Outcome announce(const wire::Announce& announce);
+  Outcome drop();
+  Outcome begin_snapshot(const wire::SnapshotBegin& begin);
+  Outcome pages(const wire::SnapshotPages& pages, Bytes payload);
+  Outcome end_snapshot(const wire::SnapshotEnd& end);
+  Outcome begin_change_set(const wire::ChangeSet& change_set);
+  Outcome chunk(Bytes payload);
+  Result<void> collect(Bytes payload);
+  void abandon_image();
+  Outcome judge(Error error);
+
+  Sink& sink_;
+  FileSystem& files_;
+  const DatabaseId id_;
+  const std::size_t image_memory_max_;
+  State state_;
+  std::optional<DatabaseInfo> info_;
+
+  std::uint32_t page_size_ = 0;
+  std::size_t pages_done_ = 0;  // of the present batch, before a retry
+
+  std::optional<ChangeSetInfo> change_set_;  // being collected
+  std::uint64_t collected_ = 0;              // bytes of its image
+  Buffer memory_;
+  std::string spool_path_;  // empty: in memory
+  std::unique_ptr<File> spool_;
+};
+
+}  // namespace rillfs::stream

@@ -1,0 +1,251 @@
+#include "replication/stream/feeder.h"
+
+#include <spdlog/spdlog.h>
+
+#include "replication/stream/convert.h"
+#include "replication/stream/page_batch.h"
+#include "replication/wire/frame.h"
+
+namespace rillfs::stream {
+
+struct Feeder::Database {
+  DatabaseInfo info;
+  /// Where the subscriber stands once it has what was sent in full; nothing: it needs a snapshot.
+  std::optional<Position> start;
+  std::unique_ptr<ChangeSetCursor> change_sets;
+  std::unique_ptr<SnapshotCursor> snapshot;
+  std::uint64_t image_left = 0;  // bytes of the current image not sent
+  Position image_post;           // where it leads
+  bool is_ready = false;
+  bool is_failed = false;
+};
+
+Feeder::Feeder(Source& source, ReplicaRecord& record, std::unordered_map<DatabaseId, Position> have)
+    : source_(source), record_(record), have_(std::move(have)), scratch_(wire::kPayloadSizeMax) {}
+
+Feeder::~Feeder() = default;
+
+bool Feeder::fill(std::span<const DatabaseId> changed, std::span<const DatabaseId> resync, Buffer& out) {
+  changed_.insert(changed_.end(), changed.begin(), changed.end());
+  if (!catalog_done_) {
+    fill_catalog(out);
+    return true;
+  }
+  for (DatabaseId id : std::exchange(changed_, {})) look_up(id, out);
+  for (DatabaseId id : resync) {
+    auto at = databases_.find(id);
+    if (at == databases_.end()) continue;
+    Database& database = *at->second;
+    database.start.reset();
+    database.change_sets.reset();
+    database.snapshot.reset();
+    database.image_left = 0;
+    make_ready(database);
+  }
+  while (!ready_.empty() && out.size() < kQuantum) {
+    DatabaseId id = ready_.front();
+    ready_.pop_front();
+    Database& database = *databases_.at(id);
+    database.is_ready = false;
+    auto more = turn(database, out);
+    if (more && *more) make_ready(database);
+    if (more) continue;
+    // Nothing for this subscriber only: the other databases go on, and this one is tried again.
+    spdlog::error("cannot send {}: {}; trying again", database.info.path, more.error().message);
+    database.change_sets.reset();
+    database.snapshot.reset();
+    database.image_left = 0;
+    if (!std::exchange(database.is_failed, true)) failed_.push_back(id);
+  }
+  return !ready_.empty();
+}
+
+void Feeder::retry_failed() {
+  for (DatabaseId id : std::exchange(failed_, {})) {
+    auto at = databases_.find(id);
+    if (at == databases_.end()) continue;
+    at->second->is_failed = false;
+    make_ready(*at->second);
+  }
+}
+
+void Feeder::begin_catalog(Buffer& out) {
+  catalog_begun_ = true;
+  catalog_ = source_.list();
+  auto gone = have_;
+  for (const DatabaseState& state : catalog_) gone.erase(state.info.id);
+  // Drops first: they free names.
+  for (const auto& [id, position] : gone) drop(id, out);
+}
+
+void Feeder::fill_catalog(Buffer& out) {
+  if (!catalog_begun_) begin_catalog(out);
+  while (!catalog_.empty() && out.size() < kQuantum) {
+    DatabaseState state = std::move(catalog_.back());
+    catalog_.pop_back();
+    auto database = std::make_unique<Database>();
+    if (auto at = have_.find(state.info.id); at != have_.end()) database->start = at->second;
+    announce(*database, state, out);
+    if (database->start) record_.starts_at(state.info.id, *database->start);
+    make_ready(*databases_.emplace(state.info.id, std::move(database)).first->second);
+  }
+  if (!catalog_.empty()) return;
+  catalog_done_ = true;
+  have_.clear();
+  wire::Message message;
+  message.mutable_catalog_end();
+  wire::append_frame(message, out);
+}
+
+void Feeder::look_up(DatabaseId id, Buffer& out) {
+  auto state = source_.find(id);
+  auto at = databases_.find(id);
+  if (!state) {
+    if (at == databases_.end()) return;
+    databases_.erase(at);
+    std::erase(ready_, id);
+    drop(id, out);
+    return;
+  }
+  if (at == databases_.end()) at = databases_.emplace(id, std::make_unique<Database>()).first;
+  Database& database = *at->second;
+  if (database.info != state->info) {
+    announce(database, *state, out);
+  } else {
+    record_.announced(*state);
+  }
+  make_ready(database);
+}
+
+void Feeder::announce(Database& database, const DatabaseState& state, Buffer& out) {
+  database.info = state.info;
+  record_.announced(state);
+  wire::append_frame(announce_message(state), out);
+}
+
+void Feeder::drop(DatabaseId id, Buffer& out) {
+  record_.dropped(id);
+  wire::Message message;
+  message.mutable_drop()->set_id(id.value);
+  wire::append_frame(message, out);
+}
+
+void Feeder::make_ready(Database& database) {
+  if (database.is_ready) return;
+  database.is_ready = true;
+  record_.noticed(database.info.id);
+  ready_.push_back(database.info.id);
+}
+
+Result<bool> Feeder::turn(Database& database, Buffer& out) {
+  if (!database.change_sets) RILL_TRY(choose_start(database, out));
+  if (!database.change_sets) return false;  // gone; a change will say so
+  if (database.snapshot) {
+    RILL_TRY(send_pages(database, out));
+    return true;
+  }
+  auto more = send_change_sets(database, out);
+  if (more || more.error().code != ErrorCode::kNotInLog) return more;
+  // Retention has overtaken this subscriber.
+  database.start.reset();
+  database.change_sets.reset();
+  database.image_left = 0;
+  return true;
+}
+
+Result<void> Feeder::choose_start(Database& database, Buffer& out) {
+  if (database.start) {
+    auto cursor = source_.follow(database.info.id, *database.start);
+    if (cursor) {
+      database.change_sets = std::move(*cursor);
+      return {};
+    }
+    if (cursor.error().code == ErrorCode::kNotFound) return {};
+    if (cursor.error().code != ErrorCode::kNotInLog) return std::move(cursor).error();
+    spdlog::info("{}: the log does not contain {} of the subscriber: sending a snapshot", database.info.path,
+                 to_text(*database.start));
+    database.start.reset();
+  }
+  auto begun = begin_snapshot(database, out);
+  if (!begun && begun.error().code == ErrorCode::kNotFound) return {};
+  return begun;
+}
+
+Result<void> Feeder::begin_snapshot(Database& database, Buffer& out) {
+  RILL_ASSIGN(database.snapshot, source_.snapshot(database.info.id));
+  const SnapshotCursor& snapshot = *database.snapshot;
+  // Followed from before the first page is read: the cursor keeps the log that completes the snapshot.
+  auto cursor = source_.follow(database.info.id, snapshot.start());
+  if (!cursor) {
+    database.snapshot.reset();
+    return std::move(cursor).error();
+  }
+  database.change_sets = std::move(*cursor);
+  database.image_left = 0;
+  wire::Message message;
+  auto* begin = message.mutable_snapshot_begin();
+  begin->set_id(database.info.id.value);
+  to_wire(snapshot.start(), begin->mutable_start());
+  begin->set_page_size(snapshot.page_size());
+  begin->set_page_count(snapshot.page_count().value);
+  wire::append_frame(message, out);
+  record_.snapshot_began(database.info.id, snapshot.start(), snapshot.page_count().value,
+                         snapshot.page_size());
+  return {};
+}
+
+Result<void> Feeder::send_pages(Database& database, Buffer& out) {
+  PageBatch batch(database.snapshot->page_size());
+  while (batch.has_room()) {
+    RILL_ASSIGN(auto page, database.snapshot->next());
+    if (!page) break;
+    RILL_TRY(batch.add(page->pgno, page->data));
+  }
+  if (!batch.empty()) {
+    batch.append_frame(database.info.id, out);
+    record_.snapshot_pages(database.info.id, batch.page_count());
+    return {};
+  }
+  wire::Message message;
+  auto* end = message.mutable_snapshot_end();
+  end->set_id(database.info.id.value);
+  to_wire(database.snapshot->end(), end->mutable_end());
+  wire::append_frame(message, out);
+  database.start = database.snapshot->start();
+  database.snapshot.reset();
+  record_.snapshot_ended(database.info.id);
+  return {};
+}
+
+Result<bool> Feeder::send_change_sets(Database& database, Buffer& out) {
+  std::size_t begun_at = out.size();
+  while (out.size() - begun_at < kQuantum) {
+    if (database.image_left == 0) {
+      RILL_ASSIGN(auto info, database.change_sets->next());
+      if (!info) return false;
+      wire::append_frame(change_set_message(database.info.id, *info), out);
+      database.image_left = info->image_size;
+      database.image_post = info->post;
+      record_.sent(database.info.id, *info);
+    }
+    RILL_TRY(send_image(database, out));
+  }
+  return true;
+}
+
+Result<void> Feeder::send_image(Database& database, Buffer& out) {
+  std::size_t room = std::min<std::uint64_t>(scratch_.size(), database.image_left);
+  RILL_ASSIGN(std::size_t size, database.change_sets->read(MutableBytes(scratch_).first(room)));
+  if (size == 0 || size > room)
+    return make_error(ErrorCode::kCorrupt, "a change set in the log is shorter than it says");
+  wire::Message message;
+  message.mutable_chunk()->set_id(database.info.id.value);
+  message.mutable_chunk()->set_size(static_cast<std::uint32_t>(size));
+  wire::append_frame(message, out);
+  append_bytes(out, Bytes(scratch_).first(size));
+  database.image_left -= size;
+  if (database.image_left == 0) database.start = database.image_post;
+  return {};
+}
+
+}  // namespace rillfs::stream

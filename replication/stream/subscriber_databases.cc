@@ -1,0 +1,241 @@
+// What the subscriber does with what arrives: one queue per database, drained by workers.
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "replication/stream/convert.h"
+#include "replication/stream/subscriber_impl.h"
+
+namespace rillfs::stream {
+
+using wire::Task;
+
+namespace {
+
+/// What a queued frame costs beside its payload, in bytes; generous, so that many small ones count too.
+constexpr std::size_t kFrameOverhead = 512;
+/// One trip to a worker, in bytes; the budget is freed after each.
+constexpr std::size_t kBatchSize = 512 * 1024;
+constexpr Duration kResyncDelayMin = std::chrono::milliseconds(100);
+constexpr Duration kResyncDelayMax = std::chrono::seconds(30);
+
+std::uint32_t page_count(const wire::SnapshotPages& pages) {
+  std::uint64_t count = 0;
+  for (const auto& run : pages.runs()) count += run.count();
+  return static_cast<std::uint32_t>(std::min<std::uint64_t>(count, wire::kPayloadSizeMax));
+}
+
+}  // namespace
+
+std::size_t Subscriber::Impl::cost(const wire::Frame& frame) { return frame.payload.size() + kFrameOverhead; }
+
+Result<void> Subscriber::Impl::dispatch(const SessionPtr& session, wire::Frame frame) {
+  using wire::Message;
+  const Message& message = frame.message;
+  if (message.has_heartbeat()) return heard(session, message.heartbeat());
+  if (message.has_catalog_end()) {
+    progress_.catalog_ended();
+    check_caught_up();
+    return {};
+  }
+  if (message.has_refusal()) return wire::to_error(message.refusal());
+  if (database_of(message)) return enqueue(session, std::move(frame));
+  return make_error(ErrorCode::kInvalid, session->peer() + ": sent a message that is not expected here");
+}
+
+Result<void> Subscriber::Impl::heard(const SessionPtr& session, const wire::Heartbeat& heartbeat) {
+  if (Epoch{heartbeat.epoch()} != primary_epoch_)
+    return make_error(ErrorCode::kFenced, session->peer() + " has changed its epoch; greeting it again");
+  heartbeat_seen_ = heartbeat.sequence();
+  progress_.heard(heartbeat);
+  for (auto& [id, inbox] : inboxes_) {
+    if (!inbox->failed_announce) continue;
+    wire::Frame again = std::move(*inbox->failed_announce);
+    inbox->failed_announce.reset();
+    push(session, inbox, std::move(again));
+  }
+  return {};
+}
+
+Result<void> Subscriber::Impl::enqueue(const SessionPtr& session, wire::Frame frame) {
+  DatabaseId id = *database_of(frame.message);
+  auto at = inboxes_.find(id);
+  if (at == inboxes_.end()) {
+    if (!frame.message.has_announce() && !frame.message.has_drop())
+      return make_error(ErrorCode::kInvalid, session->peer() + ": sent data of database " + to_hex(id.value) +
+                                                 ", which it has not announced");
+    if (inboxes_.size() >= wire::kDatabaseCountMax)
+      return make_error(ErrorCode::kInvalid, session->peer() + ": announces too many databases");
+    at = inboxes_
+             .emplace(id, std::make_shared<Inbox>(sink_, files_, id, complete_.contains(id),
+                                                  options_.image_memory_max))
+             .first;
+  }
+  InboxPtr inbox = at->second;
+  RILL_TRY(note(*inbox, frame));
+  push(session, inbox, std::move(frame));
+  return {};
+}
+
+void Subscriber::Impl::push(const SessionPtr& session, const InboxPtr& inbox, wire::Frame frame) {
+  unprocessed_ += cost(frame);
+  unprocessed_peak_ = std::max(unprocessed_peak_.load(), unprocessed_.load());
+  inbox->frames.push_back(std::move(frame));
+  if (std::exchange(inbox->draining, true)) return;
+  ++draining_;
+  tasks_.spawn("stream of one database", drain(session, inbox));
+}
+
+/// What is known as soon as it has arrived.
+Result<void> Subscriber::Impl::note(Inbox& inbox, const wire::Frame& frame) {
+  const wire::Message& message = frame.message;
+  if (message.has_announce()) {
+    RILL_ASSIGN(DatabaseState state, from_wire(message.announce()));
+    inbox.dropped = false;
+    inbox.failed_announce.reset();
+    progress_.announced(state);
+  }
+  if (message.has_drop()) {
+    inbox.dropped = true;
+    complete_.erase(inbox.id);
+    progress_.dropped(inbox.id);
+    check_caught_up();
+  } else if (inbox.dropped) {
+    return make_error(ErrorCode::kInvalid, "data of a dropped database");
+  }
+  if (message.has_change_set()) {
+    RILL_ASSIGN(ChangeSetInfo info, from_wire(message.change_set()));
+    progress_.received(inbox.id, info);
+  }
+  return {};
+}
+
+/// Hands the queued frames to a worker, as many as there are at a time, until none is left or the session
+/// ends.
+Task<void> Subscriber::Impl::drain(SessionPtr session, InboxPtr inbox) {
+  while (!inbox->frames.empty() && !session->closed()) {
+    // A deque does not move its elements when others are added behind them.
+    std::vector<const wire::Frame*> batch;
+    std::size_t size = 0;
+    for (const auto& frame : inbox->frames) {
+      batch.push_back(&frame);
+      if ((size += cost(frame)) > kBatchSize) break;
+    }
+    Outcome outcome;
+    std::size_t count = co_await wire::run_on(workers_, [&] {
+      std::size_t i = 0;
+      for (; i < batch.size(); ++i) {
+        outcome = inbox->applier.process(*batch[i]);
+        if (outcome.verdict != Verdict::kDone) break;
+      }
+      return i;
+    });
+    for (; count > 0; --count) done(*inbox, inbox->frames.front());
+    if (outcome.verdict != Verdict::kDone) {
+      bool over = co_await settle(session, inbox, inbox->frames.front(), outcome);
+      if (over) done(*inbox, inbox->frames.front());
+    }
+    session->changed().notify();
+  }
+  inbox->draining = false;
+  --draining_;
+  drained_.notify();
+  if (inbox->dropped && inbox->frames.empty() && !session->closed()) {
+    auto at = inboxes_.find(inbox->id);
+    if (at != inboxes_.end() && at->second == inbox) inboxes_.erase(at);
+  }
+}
+
+/// Deals with a frame that was not simply done; true when it is over with it.
+Task<bool> Subscriber::Impl::settle(SessionPtr session, InboxPtr inbox, const wire::Frame& frame,
+                                    const Outcome& outcome) {
+  std::string what = "database " + to_hex(inbox->id.value) + ": " + outcome.error.message;
+  switch (outcome.verdict) {
+    case Verdict::kDone:
+      break;
+    case Verdict::kRetry:
+      if (inbox->dropped && !frame.message.has_drop()) co_return true;  // in vain
+      spdlog::error("{}; replication of it waits and goes on by itself", what);
+      co_await session->closing().wait_for(options_.retry_delay);
+      co_return false;
+    case Verdict::kFailed:
+      spdlog::error("{}; trying again", what);
+      if (frame.message.has_announce()) inbox->failed_announce = frame;
+      break;
+    case Verdict::kResync: {
+      spdlog::warn("{}; asking for a snapshot", what);
+      Duration& delay = resync_delay_[inbox->id];
+      tasks_.spawn("resync", ask_again(session, inbox->id, delay));
+      delay = std::clamp(delay * 2, kResyncDelayMin, kResyncDelayMax);
+      break;
+    }
+    case Verdict::kProtocol:
+      session->close(outcome.error.with(session->peer()));
+      break;
+  }
+  co_return true;
+}
+
+void Subscriber::Impl::done(Inbox& inbox, const wire::Frame& frame) {
+  const wire::Message& message = frame.message;
+  if (message.has_snapshot_begin() && !inbox.dropped) {
+    const auto& begin = message.snapshot_begin();
+    inbox.snapshot_start = Txid{begin.start().txid()};
+    progress_.snapshot_began(inbox.id, begin.page_count(), begin.page_size());
+  }
+  if (message.has_snapshot_pages() && !inbox.dropped)
+    progress_.snapshot_pages(inbox.id, page_count(message.snapshot_pages()));
+  if (message.has_snapshot_end() && !inbox.dropped) {
+    // Checked by the applier already.
+    if (auto end = from_wire(message.snapshot_end().end())) {
+      bool exact = end->txid <= inbox.snapshot_start;
+      progress_.snapshot_ended(inbox.id, *end, exact);
+      if (exact) acks_[inbox.id] = {inbox.id, *end, *end};
+      check_caught_up();
+    }
+  }
+  unprocessed_ -= cost(frame);
+  inbox.frames.pop_front();
+}
+
+Task<void> Subscriber::Impl::ask_again(SessionPtr session, DatabaseId id, Duration delay) {
+  if (delay > Duration::zero()) co_await session->closing().wait_for(delay);
+  if (session->closed()) co_return;
+  wire::Message message;
+  message.mutable_resync()->set_id(id.value);
+  auto sent = co_await session->send(message);
+  (void)sent;  // a failure has closed the session, which says so
+}
+
+void Subscriber::Impl::progressed(const Sink::Progress& progress) {
+  {
+    std::lock_guard lock(mutex_);
+    bool posted = !progress_reports_.empty();
+    progress_reports_.insert_or_assign(progress.id, progress);
+    if (posted) return;
+  }
+  boost::asio::post(network_, [this] { take_progress(); });
+}
+
+void Subscriber::Impl::take_progress() {
+  std::unordered_map<DatabaseId, Sink::Progress> reports;
+  {
+    std::lock_guard lock(mutex_);
+    reports.swap(progress_reports_);
+  }
+  for (const auto& [id, progress] : reports) {
+    progress_.progressed(progress);
+    acks_.insert_or_assign(id, progress);
+  }
+  if (session_) session_->changed().notify();
+  check_caught_up();
+}
+
+void Subscriber::Impl::check_caught_up() {
+  if (!is_caught_up_ && progress_.caught_up()) is_caught_up_ = true;
+  if (!is_caught_up_ || stopped_) return;
+  for (auto& done : std::exchange(waiting_for_catch_up_, {})) done();
+}
+
+}  // namespace rillfs::stream

@@ -1,0 +1,55 @@
+#include "replication/wire/async.h"
+
+#include <spdlog/spdlog.h>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <exception>
+
+namespace rillfs::wire {
+
+namespace asio = boost::asio;
+
+void Signal::notify() {
+  for (asio::steady_timer* waiter : waiters_) waiter->cancel();
+}
+
+Task<void> Signal::wait() { return wait_for(std::chrono::hours(24)); }
+
+Task<void> Signal::wait_for(Duration timeout) {
+  asio::steady_timer timer(network_, std::chrono::duration_cast<asio::steady_timer::duration>(timeout));
+  waiters_.push_back(&timer);
+  struct Leave {
+    std::vector<asio::steady_timer*>& waiters;
+    asio::steady_timer* self;
+    ~Leave() { std::erase(waiters, self); }
+  } leave{waiters_, &timer};
+  co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
+}
+
+void TaskGroup::spawn(std::string name, Task<void> task) {
+  {
+    std::lock_guard lock(mutex_);
+    ++running_;
+  }
+  asio::co_spawn(network_, std::move(task), [this, name = std::move(name)](std::exception_ptr failure) {
+    try {
+      if (failure) std::rethrow_exception(failure);
+    } catch (const std::exception& error) {
+      spdlog::error("{}: ended by an unexpected failure: {}", name, error.what());
+    }
+    finished();
+  });
+}
+
+void TaskGroup::finished() {
+  std::lock_guard lock(mutex_);
+  if (--running_ == 0) idle_.notify_all();
+}
+
+void TaskGroup::wait() {
+  std::unique_lock lock(mutex_);
+  idle_.wait(lock, [this] { return running_ == 0; });
+}
+
+}  // namespace rillfs::wire

@@ -1,0 +1,75 @@
+#include "replication/wire/frame.h"
+
+#include <cstdlib>
+#include <string>
+
+namespace rillfs::wire {
+
+namespace {
+
+constexpr std::size_t kLengthSize = 4;
+
+Result<void> check_payload_size(const Message& message) {
+  bool carries = message.has_chunk() || message.has_snapshot_pages();
+  std::size_t size = payload_size(message);
+  if (carries && (size == 0 || size > kPayloadSizeMax))
+    return make_error(ErrorCode::kInvalid, "payload of " + std::to_string(size) + " bytes; 1 to " +
+                                               std::to_string(kPayloadSizeMax) + " are allowed");
+  return {};
+}
+
+}  // namespace
+
+std::size_t payload_size(const Message& message) {
+  if (message.has_chunk()) return message.chunk().size();
+  if (message.has_snapshot_pages()) return message.snapshot_pages().size();
+  return 0;
+}
+
+void append_frame(const Message& message, Buffer& out) {
+  std::size_t size = message.ByteSizeLong();
+  if (size == 0 || size > kMessageSizeMax) std::abort();
+  std::size_t at = out.size();
+  out.resize(at + kLengthSize + size);
+  store_be(out.data() + at, static_cast<std::uint32_t>(size));
+  message.SerializeToArray(out.data() + at + kLengthSize, static_cast<int>(size));
+}
+
+FrameParser::FrameParser() : buffer_(kLengthSize + kMessageSizeMax + kPayloadSizeMax) {}
+
+MutableBytes FrameParser::space() {
+  if (begin_ == end_) begin_ = end_ = 0;
+  if (begin_ > buffer_.size() / 2 || end_ == buffer_.size()) {
+    std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
+    end_ -= begin_;
+    begin_ = 0;
+  }
+  return MutableBytes(buffer_).subspan(end_);
+}
+
+void FrameParser::filled(std::size_t count) { end_ += count; }
+
+Result<std::optional<Frame>> FrameParser::next() {
+  Bytes bytes = Bytes(buffer_).subspan(begin_, end_ - begin_);
+  if (bytes.size() < kLengthSize) return std::optional<Frame>();
+  std::size_t size = load_be<std::uint32_t>(bytes.data());
+  if (size == 0 || size > kMessageSizeMax)
+    return make_error(ErrorCode::kInvalid, "message of " + std::to_string(size) + " bytes; 1 to " +
+                                               std::to_string(kMessageSizeMax) +
+                                               " are allowed: is the peer a RillFS node?");
+  if (bytes.size() < kLengthSize + size) return std::optional<Frame>();
+  Frame frame;
+  if (!frame.message.ParseFromArray(bytes.data() + kLengthSize, static_cast<int>(size)))
+    return make_error(ErrorCode::kInvalid, "message that is no protobuf of ours");
+  if (frame.message.body_case() == Message::BODY_NOT_SET)
+    return make_error(ErrorCode::kInvalid, "message of a kind this version does not know");
+  RILL_TRY(check_payload_size(frame.message));
+  std::size_t total = kLengthSize + size + payload_size(frame.message);
+  if (bytes.size() < total) return std::optional<Frame>();
+  frame.payload.assign(bytes.begin() + static_cast<std::ptrdiff_t>(kLengthSize + size),
+                       bytes.begin() + static_cast<std::ptrdiff_t>(total));
+  begin_ += total;
+  return std::optional<Frame>(std::move(frame));
+}
+
+}  // namespace rillfs::wire

@@ -1,0 +1,52 @@
+// Frames: how messages lie in the byte stream.
+//
+//   offset  size     content
+//   0       4        n, big-endian: bytes of the message, 1 .. kMessageSizeMax
+//   4       n        the Message (rillfs.proto)
+//   4+n     size     only after Chunk and SnapshotPages: raw payload, 1 .. kPayloadSizeMax
+//
+// FrameParser is a function of the bytes it is given; it knows no socket, so that it can be fuzzed.
+#pragma once
+
+#include <optional>
+
+#include "replication/base/bytes.h"
+#include "replication/base/error.h"
+#include "replication/wire/limits.h"
+#include "wire/rillfs.pb.h"  // generated from rillfs.proto
+
+namespace rillfs::wire {
+
+/// One message and, for Chunk and SnapshotPages, the bytes that followed it.
+struct Frame {
+  Message message;
+  Buffer payload;
+};
+
+/// Bytes of payload that follow this message; 0 for all but Chunk and SnapshotPages.
+std::size_t payload_size(const Message& message);
+
+/// Appends length and message. The message is ours and within the limit: a larger one is a bug.
+void append_frame(const Message& message, Buffer& out);
+
+/// Threads: one. Memory: a fixed buffer for one frame of the largest size.
+class FrameParser {
+ public:
+  FrameParser();
+  /// Where to put the next bytes from the peer; never empty after next() returned nothing.
+  MutableBytes space();
+  /// `count` bytes were put there.
+  void filled(std::size_t count);
+  /// The next whole frame, nothing if more bytes are needed, kInvalid if the bytes break the protocol (then
+  /// the session is over).
+  Result<std::optional<Frame>> next();
+  /// Bytes that belong to a frame which is not complete.
+  std::size_t pending() const { return end_ - begin_; }
+
+ private:
+  Buffer buffer_;
+  std::size_t begin_ = 0;  // first byte not consumed
+  std::size_t end_ = 0;    // after the last byte received
+};
+
+}  // namespace rillfs::wire

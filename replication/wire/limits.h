@@ -1,0 +1,23 @@
+// Limits of the protocol. Whatever exceeds one ends the session, before anything is allocated for it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace rillfs::wire {
+
+inline constexpr std::uint32_t kProtocolVersion = 1;
+
+inline constexpr std::size_t kMessageSizeMax = 64 * 1024;   ///< bytes of one encoded Message
+inline constexpr std::size_t kPayloadSizeMax = 256 * 1024;  ///< raw bytes after one Message
+inline constexpr std::size_t kPathSizeMax = 4096;           ///< bytes of a database's name
+inline constexpr std::size_t kDatabaseCountMax = 1'000'000;
+inline constexpr std::uint64_t kImageSizeMax = std::uint64_t{1} << 40;  ///< bytes of one change set
+
+/// Entries of Have, Ack and Heartbeat in one message: well below kMessageSizeMax, at most 50 bytes each.
+inline constexpr std::size_t kEntriesPerMessage = 1000;
+
+inline constexpr std::uint32_t kPageSizeMin = 512;
+inline constexpr std::uint32_t kPageSizeMax = 65536;
+
+}  // namespace rillfs::wire

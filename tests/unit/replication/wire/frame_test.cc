@@ -1,0 +1,109 @@
+// Goal: the parser finds exactly the frames that were written, and nothing a peer sends makes it crash, wait
+// for more than a frame or allocate. Method: written frames in pieces of every size; hostile bytes.
+#include "replication/wire/frame.h"
+
+#include <gtest/gtest.h>
+
+#include "replication/base/random.h"
+
+namespace rillfs::wire {
+
+namespace {
+
+void put(FrameParser& parser, Bytes bytes) {
+  auto space = parser.space();
+  ASSERT_GE(space.size(), bytes.size());
+  std::copy(bytes.begin(), bytes.end(), space.begin());
+  parser.filled(bytes.size());
+}
+
+Buffer chunk_frame(std::size_t payload, std::uint32_t claimed) {
+  Message message;
+  message.mutable_chunk()->set_id(7);
+  message.mutable_chunk()->set_size(claimed);
+  Buffer out;
+  append_frame(message, out);
+  out.resize(out.size() + payload, 0x5a);
+  return out;
+}
+
+Buffer length(std::uint32_t value) {
+  Buffer out(4);
+  store_be(out.data(), value);
+  return out;
+}
+
+}  // namespace
+
+TEST(FrameParser, FindsFramesHoweverTheBytesAreCut) {
+  Buffer stream = chunk_frame(1000, 1000);
+  Message heartbeat;
+  heartbeat.mutable_heartbeat()->set_sequence(9);
+  append_frame(heartbeat, stream);
+  for (std::size_t step : {std::size_t{1}, std::size_t{3}, std::size_t{500}, stream.size()}) {
+    FrameParser parser;
+    std::vector<Frame> found;
+    for (std::size_t at = 0; at < stream.size(); at += step) {
+      put(parser, Bytes(stream).subspan(at, std::min(step, stream.size() - at)));
+      while (auto frame = parser.next().value()) found.push_back(std::move(*frame));
+    }
+    ASSERT_EQ(found.size(), 2u) << step;
+    EXPECT_EQ(found[0].payload, Buffer(1000, 0x5a));
+    EXPECT_EQ(found[1].message.heartbeat().sequence(), 9u);
+    EXPECT_EQ(parser.pending(), 0u);
+  }
+}
+
+TEST(FrameParser, RefusesALengthBeforeTheMessageArrives) {
+  for (std::uint32_t size : {0u, std::uint32_t{kMessageSizeMax} + 1, 0x47455420u, 0xffffffffu}) {
+    FrameParser parser;
+    put(parser, length(size));
+    auto next = parser.next();
+    ASSERT_FALSE(next) << size;
+    EXPECT_EQ(next.error().code, ErrorCode::kInvalid);
+  }
+  FrameParser parser;
+  put(parser, length(kMessageSizeMax));
+  EXPECT_FALSE(parser.next().value());
+}
+
+TEST(FrameParser, RefusesAPayloadThatIsTooLargeOrEmptyBeforeItArrives) {
+  for (std::uint32_t size : {0u, std::uint32_t{kPayloadSizeMax} + 1, 0xffffffffu}) {
+    FrameParser parser;
+    put(parser, chunk_frame(0, size));
+    EXPECT_FALSE(parser.next()) << size;
+  }
+}
+
+TEST(FrameParser, WaitsForATruncatedPayloadAndHasRoomForIt) {
+  FrameParser parser;
+  Buffer frame = chunk_frame(kPayloadSizeMax, kPayloadSizeMax);
+  put(parser, Bytes(frame).first(frame.size() - 1));
+  EXPECT_FALSE(parser.next().value());
+  put(parser, Bytes(frame).last(1));
+  EXPECT_EQ(parser.next().value()->payload.size(), kPayloadSizeMax);
+}
+
+TEST(FrameParser, RefusesAMessageWithoutAKnownBody) {
+  FrameParser parser;
+  put(parser, Buffer{0, 0, 0, 3, 0xfa, 0x7f, 0x00});  // field 2047, empty
+  EXPECT_FALSE(parser.next());
+}
+
+TEST(FrameParser, SurvivesRandomBytes) {
+  SeededRandom random(1);
+  for (int round = 0; round < 2000; ++round) {
+    FrameParser parser;
+    Buffer bytes(random.next() % 300 + 4);
+    for (auto& byte : bytes) byte = static_cast<std::uint8_t>(random.next());
+    // A plausible length, so that the message itself is reached.
+    store_be(bytes.data(), static_cast<std::uint32_t>(random.next() % bytes.size()));
+    put(parser, bytes);
+    for (int i = 0; i < 100; ++i) {
+      auto next = parser.next();
+      if (!next || !*next) break;
+    }
+  }
+}
+
+}  // namespace rillfs::wire
