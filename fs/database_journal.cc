@@ -13,6 +13,7 @@
 #include "fs/database.h"
 #include "fs/sqlite/database_header.h"
 #include "fs/sqlite/journal.h"
+#include "replication/ltx/checksum.h"
 
 namespace rillfs {
 namespace {

@@ -2,6 +2,7 @@
 #include <spdlog/spdlog.h>
 
 #include "fs/database.h"
+#include "replication/ltx/checksum.h"
 #include "fs/image_reader.h"
 #include "replication/ltx/encoder.h"
 

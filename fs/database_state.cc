@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "fs/database.h"
+#include "replication/ltx/checksum.h"
 #include "fs/database_info.h"
 #include "fs/sqlite/database_header.h"
 

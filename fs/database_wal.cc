@@ -10,7 +10,7 @@
 #include <spdlog/spdlog.h>
 
 #include "fs/database.h"
-#include "fs/sqlite/lock_bytes.h"
+#include "fs/sqlite/database_header.h"
 #include "fs/sqlite/wal_index.h"
 
 namespace rillfs {

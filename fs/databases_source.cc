@@ -1,5 +1,6 @@
 // The primary's databases as the publisher reads them: change sets from the log, pages for snapshots.
 #include "fs/databases.h"
+#include "replication/ltx/checksum.h"
 #include "replication/log/reader.h"
 
 namespace rillfs {
