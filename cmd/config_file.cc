@@ -17,16 +17,17 @@ Error invalid(std::string message) { return make_error(ErrorCode::kInvalid, std:
 Result<std::string> expand_variable(std::string_view body, const Environment& environment) {
   std::size_t dash = body.find(":-");
   std::string name(body.substr(0, dash));
-  bool valid = !name.empty() && std::isdigit(static_cast<unsigned char>(name[0])) == 0 &&
-               std::all_of(name.begin(), name.end(),
-                           [](unsigned char c) { return std::isalnum(c) != 0 || c == '_'; });
+  bool valid =
+      !name.empty() && std::isdigit(static_cast<unsigned char>(name[0])) == 0 &&
+      std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) != 0 || c == '_'; });
   if (!valid)
     return invalid("${" + std::string(body) +
                    "} is not a variable; write ${NAME} or ${NAME:-default}, and $${ for a literal ${");
   auto value = environment(name);
   if (dash != std::string_view::npos)
     return value && !value->empty() ? *value : std::string(body.substr(dash + 2));
-  if (!value) return invalid("variable " + name + " is not set; set it, or give a default: ${" + name + ":-...}");
+  if (!value)
+    return invalid("variable " + name + " is not set; set it, or give a default: ${" + name + ":-...}");
   return *value;
 }
 
@@ -54,8 +55,7 @@ class ConfigReader {
         return invalid("'" + path + "' is there twice; remove one").with(at(key));
       return read_value(*option, value);
     }
-    if (!is_group(path))
-      return invalid("unknown key '" + path + "'; " + suggestion(path)).with(at(key));
+    if (!is_group(path)) return invalid("unknown key '" + path + "'; " + suggestion(path)).with(at(key));
     if (value.IsNull()) return {};
     if (!value.IsMap()) return invalid("'" + path + "' is a group of keys, not a value").with(at(key));
     return read_map(value, path + ".");

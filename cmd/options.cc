@@ -118,10 +118,10 @@ const std::array kOptions = {
     OptionDefinition{"allow-other", "mount.allow_other", "RILLFS_ALLOW_OTHER", kSwitch, "", "",
                      "true for root, false for others", "Mount", "Other users may use the mount",
                      set_switch<&C::allow_other>, [](const C& c) { return get_switch(c.allow_other); }},
-    OptionDefinition{
-        "log-level", "log.level", "RILLFS_LOG_LEVEL", ValueKind::kChoice, "trace|debug|info|warning|error",
-        "info", "", "Logging", "The least important messages to log", set_choice<&C::log_level, kLevels>,
-        [](const C& c) { return std::string(kLevels[static_cast<std::size_t>(c.log_level)]); }},
+    OptionDefinition{"log-level", "log.level", "RILLFS_LOG_LEVEL", ValueKind::kChoice,
+                     "trace|debug|info|warning|error", "info", "", "Logging",
+                     "The least important messages to log", set_choice<&C::log_level, kLevels>,
+                     [](const C& c) { return std::string(kLevels[static_cast<std::size_t>(c.log_level)]); }},
     OptionDefinition{
         "log-format", "log.format", "RILLFS_LOG_FORMAT", ValueKind::kChoice, "text|json", "text", "",
         "Logging", "Log lines for people or for programs", set_choice<&C::log_format, kFormats>,
@@ -131,7 +131,8 @@ const std::array kOptions = {
                      set_duration<&C::heartbeat>, [](const C& c) { return duration_text(c.heartbeat); }},
     OptionDefinition{"peer-timeout", "replication.peer_timeout", "RILLFS_PEER_TIMEOUT", kTime, "", "5s", "",
                      "Replication", "A node that is silent for this long is gone",
-                     set_duration<&C::peer_timeout>, [](const C& c) { return duration_text(c.peer_timeout); }},
+                     set_duration<&C::peer_timeout>,
+                     [](const C& c) { return duration_text(c.peer_timeout); }},
     OptionDefinition{"retention-bytes", "retention.bytes", "RILLFS_RETENTION_BYTES", ValueKind::kSize, "",
                      "256MiB", "", "Log", "Change sets to keep per database, in bytes",
                      set_size<&C::retention_bytes>, [](const C& c) { return size_text(c.retention_bytes); }},
@@ -168,14 +169,22 @@ const OptionDefinition* find_option_by_key(std::string_view key) {
 
 std::string placeholder(const OptionDefinition& option) {
   switch (option.kind) {
-    case ValueKind::kDirectory: return "DIR";
-    case ValueKind::kAddress: return "HOST:PORT";
-    case ValueKind::kSwitch: return "true|false";
-    case ValueKind::kChoice: return std::string(option.choices);
-    case ValueKind::kDuration: return "TIME";
-    case ValueKind::kSize: return "SIZE";
-    case ValueKind::kNumber: return option.name == "replica-mode" ? "MODE" : "ID";
-    case ValueKind::kCommand: return "COMMAND";
+    case ValueKind::kDirectory:
+      return "DIR";
+    case ValueKind::kAddress:
+      return "HOST:PORT";
+    case ValueKind::kSwitch:
+      return "true|false";
+    case ValueKind::kChoice:
+      return std::string(option.choices);
+    case ValueKind::kDuration:
+      return "TIME";
+    case ValueKind::kSize:
+      return "SIZE";
+    case ValueKind::kNumber:
+      return option.name == "replica-mode" ? "MODE" : "ID";
+    case ValueKind::kCommand:
+      return "COMMAND";
   }
   return "";
 }
@@ -184,12 +193,11 @@ std::string_view default_text(const OptionDefinition& option) {
   return option.fallback.empty() ? option.fallback_text : option.fallback;
 }
 
-bool has_flag(const OptionDefinition& option) {
-  return option.name != "mountpoint" && option.name != "exec";
-}
+bool has_flag(const OptionDefinition& option) { return option.name != "mountpoint" && option.name != "exec"; }
 
 std::string options_as_markdown() {
-  std::string out = "| key | flag | environment | default | what it does |\n| --- | --- | --- | --- | --- |\n";
+  std::string out =
+      "| key | flag | environment | default | what it does |\n| --- | --- | --- | --- | --- |\n";
   for (const OptionDefinition& option : kOptions) {
     std::string fallback(default_text(option));
     if (!option.fallback.empty()) fallback = "`" + fallback + "`";

@@ -20,13 +20,20 @@ struct Unit {
 // Descending and with the canonical spelling of each size first: size_text() takes the first that divides.
 constexpr std::uint64_t kKi = 1024;
 constexpr std::array kSizeUnits = {
-    Unit{"TiB", kKi* kKi* kKi* kKi},   Unit{"GiB", kKi* kKi* kKi},
-    Unit{"MiB", kKi* kKi},             Unit{"KiB", kKi},
-    Unit{"B", 1},                      Unit{"T", kKi* kKi* kKi* kKi},
-    Unit{"G", kKi* kKi* kKi},          Unit{"M", kKi* kKi},
-    Unit{"K", kKi},                    Unit{"TB", 1'000'000'000'000ull},
-    Unit{"GB", 1'000'000'000ull},      Unit{"MB", 1'000'000ull},
-    Unit{"KB", 1'000ull},              Unit{"", 1},
+    Unit{"TiB", kKi* kKi* kKi* kKi},
+    Unit{"GiB", kKi* kKi* kKi},
+    Unit{"MiB", kKi* kKi},
+    Unit{"KiB", kKi},
+    Unit{"B", 1},
+    Unit{"T", kKi* kKi* kKi* kKi},
+    Unit{"G", kKi* kKi* kKi},
+    Unit{"M", kKi* kKi},
+    Unit{"K", kKi},
+    Unit{"TB", 1'000'000'000'000ull},
+    Unit{"GB", 1'000'000'000ull},
+    Unit{"MB", 1'000'000ull},
+    Unit{"KB", 1'000ull},
+    Unit{"", 1},
 };
 constexpr std::array kDurationUnits = {
     Unit{"d", 86'400'000}, Unit{"h", 3'600'000}, Unit{"m", 60'000}, Unit{"s", 1000}, Unit{"ms", 1},
@@ -63,14 +70,14 @@ std::optional<T> whole(std::string_view text, int base = 10) {
 }
 
 Error refused(std::string_view text, std::string_view accepted) {
-  return make_error(ErrorCode::kInvalid,
-                    "'" + std::string(text) + "' is not " + std::string(accepted));
+  return make_error(ErrorCode::kInvalid, "'" + std::string(text) + "' is not " + std::string(accepted));
 }
 
 }  // namespace
 
 Result<std::uint64_t> parse_size(std::string_view text) {
-  constexpr std::string_view kAccepted = "a size; write a whole number and a unit, like 64KiB, 256MiB or 4GiB";
+  constexpr std::string_view kAccepted =
+      "a size; write a whole number and a unit, like 64KiB, 256MiB or 4GiB";
   auto [digits, unit] = split_number(text);
   auto number = whole<std::uint64_t>(digits);
   auto factor = factor_of(unit, kSizeUnits);

@@ -71,13 +71,13 @@ struct NodeStatus {
   Epoch epoch;
   ClusterId cluster;
   std::string version;
-  std::int64_t now_ms = 0;        ///< wall clock of the node when it answered
-  std::int64_t role_since_ms = 0; ///< wall clock: in this role since
-  std::string primary;            ///< address of the primary; empty: not known
+  std::int64_t now_ms = 0;            ///< wall clock of the node when it answered
+  std::int64_t role_since_ms = 0;     ///< wall clock: in this role since
+  std::string primary;                ///< address of the primary; empty: not known
   std::int64_t primary_since_ms = 0;  ///< wall clock: that node is primary since; 0: not known
-  bool connected = true;          ///< a replica: to its primary
+  bool connected = true;              ///< a replica: to its primary
   std::string advertise;
-  std::string data;               ///< data directory
+  std::string data;  ///< data directory
   std::string mountpoint;
   std::vector<DatabaseStatus> databases;
   std::vector<ReplicaStatus> replicas;

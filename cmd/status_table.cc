@@ -36,7 +36,8 @@ Table::Cell size_cell(const std::optional<std::uint64_t>& bytes) {
 std::string progress_text(const SnapshotProgress& p) {
   std::string out = "snapshot ";
   if (p.bytes_total > 0) {
-    double share = static_cast<double>(std::min(p.bytes_done, p.bytes_total)) / static_cast<double>(p.bytes_total);
+    double share =
+        static_cast<double>(std::min(p.bytes_done, p.bytes_total)) / static_cast<double>(p.bytes_total);
     out += std::to_string(static_cast<int>(share * 100)) + "% of " + human_size(p.bytes_total);
   } else {
     out += human_size(p.bytes_done);
@@ -75,18 +76,16 @@ std::string header(const NodeStatus& s, bool colour) {
 std::string databases(const NodeStatus& s, bool colour) {
   if (s.databases.empty()) return "No databases yet.\n";
   bool replica = s.role == Role::kReplica;
-  std::vector<Table::Column> columns = {{"DATABASE"},   {"TXID", true}, {"CHECKSUM"}, {"SIZE", true},
-                                        {"LOG", true}, {"JOURNAL"}};
+  std::vector<Table::Column> columns = {{"DATABASE"},   {"TXID", true}, {"CHECKSUM"},
+                                        {"SIZE", true}, {"LOG", true},  {"JOURNAL"}};
   if (replica) columns.push_back({"LAG", true});
   columns.push_back({""});
   Table table(std::move(columns));
   for (const DatabaseStatus& d : s.databases) {
-    std::vector<Table::Cell> row = {{printable(d.name), Colour::kBold},
-                                    {human_count(d.txid.value)},
-                                    {to_hex(d.checksum.value)},
-                                    {human_size(d.size)},
-                                    {human_size(d.log_bytes)},
-                                    {d.journal_mode.empty() ? "-" : printable(d.journal_mode)}};
+    std::vector<Table::Cell> row = {
+        {printable(d.name), Colour::kBold}, {human_count(d.txid.value)},
+        {to_hex(d.checksum.value)},         {human_size(d.size)},
+        {human_size(d.log_bytes)},          {d.journal_mode.empty() ? "-" : printable(d.journal_mode)}};
     if (replica) row.push_back(lag_cell(d.lag_ms));
     row.push_back(note_of(d));
     table.add(std::move(row));

@@ -35,7 +35,8 @@ bool wants_colour(int fd) {
 std::string coloured(std::string_view text, Colour colour, bool enabled) {
   constexpr std::array<std::string_view, 6> kCodes = {"", "1", "2", "32", "33", "31"};
   if (!enabled || colour == Colour::kNone || text.empty()) return std::string(text);
-  return "\x1b[" + std::string(kCodes[static_cast<std::size_t>(colour)]) + "m" + std::string(text) + "\x1b[0m";
+  return "\x1b[" + std::string(kCodes[static_cast<std::size_t>(colour)]) + "m" + std::string(text) +
+         "\x1b[0m";
 }
 
 std::string Table::render(bool colour) const {
@@ -53,8 +54,7 @@ std::string Table::render(bool colour) const {
       if (!row[i].text.empty()) {
         out += std::string(owed, ' ') + coloured(row[i].text, row[i].colour, colour);
         owed = 0;
-      } else if (columns_[i].right) {
-        // nothing to write: the blanks stay owed
+      }
       }
       owed += columns_[i].right ? 2 : gap + 2;
     }
