@@ -33,20 +33,7 @@ void add_flag_for(CLI::App& app, const OptionDefinition& option, CommandLine& ou
   auto store = [&out, &option, flag](const std::string& text) {
     out.flags[std::string(option.name)] = Setting{text, std::nullopt, flag};
   };
-  CLI::Option* made = nullptr;
-  if (option.kind == ValueKind::kSwitch) {
-    // A switch may stand alone; its value needs the '=': what follows a blank is the mountpoint.
-    made = app.add_option(
-        flag,
-        [store](const CLI::results_t& values) {
-          store(values.at(0).empty() || values.at(0) == "{}" ? "true" : values.at(0));
-          return true;
-        },
-        help);
-    made->expected(0, 1)->type_size(0, 1);
-  } else {
-    made = app.add_option_function<std::string>(flag, store, help);
-  }
+  CLI::Option* made = app.add_option_function<std::string>(flag, store, help);
   made->group(std::string(option.group))->type_name(placeholder(option));
 }
 
@@ -180,6 +167,18 @@ int dispatch(const CommandLine& line) {
   return show_config(*config);
 }
 
+/// A switch may stand alone: `--candidate` means `--candidate=true`. Said outright, so that the parser does
+/// not take the mountpoint behind it for its value.
+std::vector<std::string> complete_switches(std::vector<std::string> words) {
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    for (const OptionDefinition& option : option_definitions()) {
+      bool bare = option.kind == ValueKind::kSwitch && words[i] == "--" + std::string(option.name);
+      if (bare && (i + 1 == words.size() || !parse_switch(words[i + 1]))) words[i] += "=true";
+    }
+  }
+  return words;
+}
+
 }  // namespace
 
 std::unique_ptr<CLI::App> make_parser(CommandLine& out) {
@@ -200,17 +199,21 @@ Result<CommandLine> parse_command_line(const std::vector<std::string>& words, st
   CommandLine out;
   auto parser = make_parser(out);
   // What follows the first -- belongs to the command to run; the parser never sees it.
-  auto dashes = std::find(words.begin(), words.end(), "--");
-  std::vector<std::string> reversed(std::make_reverse_iterator(dashes), words.rend());
-  bool runs_command = dashes != words.end() && !words.empty() && words.front() == "mount";
-  if (dashes != words.end() && !runs_command) reversed.assign(words.rbegin(), words.rend());
+  bool runs_command = !words.empty() && words.front() == "mount";
+  auto dashes = runs_command ? std::find(words.begin(), words.end(), "--") : words.end();
+  runs_command = dashes != words.end();
+  std::vector<std::string> reversed = complete_switches({words.begin(), dashes});
+  std::reverse(reversed.begin(), reversed.end());
   try {
     parser->parse(reversed);
   } catch (const CLI::CallForHelp&) {
     // The help of the innermost command that was named.
     CLI::App* app = parser.get();
     while (!app->get_subcommands().empty()) app = app->get_subcommands().front();
-    help = app->help(app == parser.get() ? "" : "rillfs " + app->get_name());
+    std::string parents;
+    for (CLI::App* up = app->get_parent(); up != nullptr; up = up->get_parent())
+      parents = up->get_name() + (parents.empty() ? "" : " ") + parents;
+    help = app->help(parents);
     return out;
   } catch (const CLI::CallForAllHelp&) {
     help = parser->help("", CLI::AppFormatMode::All);

@@ -55,7 +55,6 @@ std::string Table::render(bool colour) const {
         out += std::string(owed, ' ') + coloured(row[i].text, row[i].colour, colour);
         owed = 0;
       }
-      }
       owed += columns_[i].right ? 2 : gap + 2;
     }
     return out + "\n";
