@@ -89,7 +89,7 @@ std::string human_duration(std::uint64_t ms) {
 
 std::string human_count(std::uint64_t count) {
   std::string out = std::to_string(count);
-  for (std::size_t at = out.size(); at > 3;) out.insert(at -= 3, ",");
+  for (std::size_t at = out.size(); at > 3;) out.insert(at -= 3, 1, ',');
   return out;
 }
 
