@@ -1,5 +1,6 @@
 // A file system that fails, on purpose, exactly one call: the n-th of those that change something or make it
-// durable. A failing write first writes half of its bytes, as a full disk does. Passes everything else on.
+// durable. A failing write first writes half of its bytes, as a full disk does. Syncs are counted
+// but not passed on, since no power fails in a unit test; everything else is.
 // Threads: any.
 #pragma once
 
@@ -53,7 +54,8 @@ class FaultyFileSystem final : public FileSystem {
   }
   Result<void> sync_directory(const std::string& path, Label label) override {
     RILL_TRY(step(label));
-    return below_.sync_directory(path, label);
+    (void)path;
+    return {};
   }
   Result<bool> exists(const std::string& path, Label label) override { return below_.exists(path, label); }
 
@@ -100,7 +102,7 @@ class FaultyFileSystem::FaultyFile final : public File {
     RILL_TRY(owner_.step(label));
     if (owner_.sync_delay_us > 0)
       std::this_thread::sleep_for(std::chrono::microseconds(owner_.sync_delay_us));
-    return below_->sync_data(label);
+    return {};
   }
 
  private:

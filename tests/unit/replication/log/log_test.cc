@@ -96,7 +96,7 @@ TEST_F(LogTest, CutsATornTailAtEveryByteOfTheLastRecord) {
     // A hole where the data did not get to disk.
     log.reset();
     std::string hole = whole;
-    std::fill(hole.begin() + static_cast<std::ptrdiff_t>(size), hole.end() - 3, '\0');
+    std::fill(hole.begin() + static_cast<std::ptrdiff_t>(size), hole.end(), '\0');
     overwrite(segment_path(1), hole);
     auto opened = try_open();
     ASSERT_TRUE(opened);
