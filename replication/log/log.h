@@ -1,0 +1,165 @@
+// The durable log of one database, the side that writes: append-only segments of change sets (segment.h).
+//
+// A record is in the log when append() (or Appender::commit) returns, and survives a crash of the daemon from
+// then on; it survives a power cut when a sync() called afterwards returns. Only the last segment ever holds
+// bytes that are not durable.
+//
+// Failures. kNoSpace: the partial record is cut off again, the log stays usable. Any other failed write, a
+// failed truncate and a failed sync poison the log: what is on disk is no longer known, so everything that
+// writes fails with that same error until the log is opened again. A sync is never retried.
+//
+// Threads. append, begin, reset, cut_last, retain: serialised by the owner. sync and the getters: any thread
+// of the descriptor table that opened the log. One mutex, never held across a disk access by sync(), nor
+// while calling anything else.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "replication/base/byte_stream.h"
+#include "replication/base/clock.h"
+#include "replication/base/file_system.h"
+#include "replication/log/scan.h"
+#include "replication/log/segment.h"
+
+namespace rillfs::log {
+
+struct LogOptions {
+  std::uint64_t segment_size_max = 64 << 20;  ///< bytes; a segment that has reached it gets no more records
+  std::uint64_t retain_bytes = 256 << 20;     ///< retention budget, bytes on disk
+  std::int64_t retain_time_ms = 24 * 3600 * 1000;
+};
+
+class Appender;
+struct Opened;
+
+class Log {
+ public:
+  /// Opens the log in `directory`, which is created if need be; an empty one begins at `start_if_empty`.
+  /// A torn tail is cut off. Afterwards everything in the log is durable. Records after `verify_from` are
+  /// decoded, the others trusted. kCorrupt (saying where, and what to do; nothing is changed) for damage that
+  /// is not a torn tail. `files` and `clock` must outlive the log.
+  static Result<Opened> open(FileSystem& files, Clock& clock, std::string directory, DatabaseId id,
+                             const LogState& start_if_empty, LogOptions options, Txid verify_from);
+
+  /// Appends a change set with one write. kPositionMismatch if it does not follow the end of the log,
+  /// kInvalid if it is a snapshot (see reset) or the image is not what the record says.
+  Result<RecordInfo> append(const NewRecord& record, Bytes image);
+  /// The same for an image of unknown length, streamed. Nothing else may be appended until the Appender is
+  /// gone, and it must be gone before the log.
+  Result<Appender> begin(const NewRecord& record);
+  /// Starts the log anew with a snapshot record, which may have any txid; at the appender's commit it
+  /// replaces all that is in the log, at once even for a crash, and is durable. Until then the old log stays
+  /// as it is.
+  Result<Appender> reset(const NewRecord& snapshot);
+  /// Takes back the last record, which nobody was told about. Only once after each append; not after reset.
+  /// If power fails before the next sync() the record may be there again.
+  Result<void> cut_last();
+
+  /// When this returns, everything appended before the call is durable. Callers that wait at the same time
+  /// share one fdatasync; nothing is done if nothing is new.
+  Result<void> sync();
+
+  /// Removes the oldest segments, as long as their records are all <= `keep_after` and <= `pinned` (what
+  /// readers still need) and they are beyond the byte or the time budget. Never the segment being written.
+  Result<void> retain(Txid keep_after, std::optional<Txid> pinned = std::nullopt);
+
+  LogState end() const;
+  /// First txid in the log; one more than the end's if there is no record.
+  Txid first_txid() const;
+  std::uint64_t bytes_on_disk() const;
+  /// Highest txid known to survive a power cut.
+  Txid synced_txid() const;
+  DatabaseId id() const { return id_; }
+  const std::string& directory() const { return directory_; }
+
+ private:
+  friend class Appender;
+
+  /// Where the log ended before the last record.
+  struct Undo {
+    LogState end;
+    std::uint64_t segment_size = 0;
+  };
+
+  Log(FileSystem& files, Clock& clock, std::string directory, DatabaseId id, LogOptions options);
+
+  Result<void> load(const LogState& start_if_empty, Txid verify_from, std::uint64_t& torn_bytes);
+  Result<void> finish_reset();
+  Result<std::shared_ptr<File>> create_segment(const std::string& path, const LogState& start);
+  Result<void> start_segment(const LogState& start);
+  Result<void> prepare(const NewRecord& record);
+  Result<void> roll();
+  Result<void> replace_all(std::shared_ptr<File> file, const RecordInfo& record);
+  RecordInfo complete(const NewRecord& record, const LogState& before, std::uint64_t image_size,
+                      Checksum image_checksum) const;
+  void appended(const RecordInfo& record);
+  /// Cuts the current segment back to what is appended, after `cause`; poisons if that was an I/O error.
+  Error clean_up(Error cause);
+  Error poison(Error cause);
+  std::string path_of(Txid first) const;
+
+  FileSystem& files_;
+  Clock& clock_;
+  const std::string directory_;
+  const DatabaseId id_;
+  const LogOptions options_;
+
+  // Used by the serialised calls only.
+  Buffer buffer_;
+  std::optional<Undo> undo_;
+  bool appending_ = false;
+
+  mutable std::mutex mutex_;  // guards everything below; written by the serialised calls and sync()
+  std::condition_variable synced_;
+  std::shared_ptr<File> file_;  ///< the last segment
+  std::deque<SegmentInfo> segments_;
+  LogState end_;
+  std::uint64_t changes_ = 0;         ///< appends and cuts so far
+  std::uint64_t changes_synced_ = 0;  ///< of these, known durable
+  Txid synced_txid_;
+  bool syncing_ = false;
+  std::optional<Error> poisoned_;
+};
+
+struct Opened {
+  std::unique_ptr<Log> log;
+  std::uint64_t torn_bytes = 0;  ///< cut off the end
+};
+
+/// Streams one image into the log. Not committed: taken back by abort() or the destructor.
+class Appender final : public ByteSink {
+ public:
+  Appender(Appender&& other) noexcept;
+  Appender& operator=(Appender&&) = delete;
+  ~Appender() override;
+
+  Result<void> write(Bytes bytes) override;
+  /// What is only known at the end of an image. Before commit().
+  void set_post(Checksum post, const ContentHash& hash) { record_.post = post, record_.hash = hash; }
+  /// The image is complete: the record is in the log.
+  Result<RecordInfo> commit();
+  void abort();
+
+ private:
+  friend class Log;
+  Appender(Log& log, const NewRecord& record, std::shared_ptr<File> file, std::uint64_t offset,
+           const LogState& before, bool resets);
+  Result<void> flush();
+  Result<RecordInfo> write_rest();
+
+  Log* log_;  ///< null when there is nothing to abort
+  NewRecord record_;
+  std::shared_ptr<File> file_;
+  std::uint64_t offset_;  ///< of the record in the segment
+  LogState before_;
+  bool resets_;
+  Buffer buffer_;
+  std::uint64_t flushed_ = 0;  ///< bytes of the image in the file
+  std::optional<Error> failed_;
+};
+
+}  // namespace rillfs::log
