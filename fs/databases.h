@@ -32,6 +32,8 @@ struct NodeView {
   /// Milliseconds that this replica is behind; 0 on a primary.
   std::function<std::int64_t()> lag_ms = [] { return std::int64_t{0}; };
   bool candidate = false;
+  /// Instead of what the primary says, on a replica.
+  std::optional<std::uint32_t> owner, group, mode;
 };
 
 /// Threads: any of descriptor table 0.
@@ -125,6 +127,7 @@ class Databases final : public stream::Source, public stream::Sink {
   void advance_base_soon(DatabaseId id);
   void try_reconcile(const std::weak_ptr<Database>& database);
   void notify(DatabaseId id);
+  stream::DatabaseInfo with_overrides(stream::DatabaseInfo info) const;
   Result<void> finish_snapshot(DatabaseId id);
   std::shared_ptr<Database> wait_until_installed(DatabaseId id);
 

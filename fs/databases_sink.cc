@@ -16,7 +16,15 @@ namespace {
 constexpr std::chrono::seconds kInstallWait{10};
 }  // namespace
 
-Result<void> Databases::announce(const stream::DatabaseInfo& info) {
+stream::DatabaseInfo Databases::with_overrides(stream::DatabaseInfo info) const {
+  info.uid = node_.owner.value_or(info.uid);
+  info.gid = node_.group.value_or(info.gid);
+  info.mode = node_.mode.value_or(info.mode);
+  return info;
+}
+
+Result<void> Databases::announce(const stream::DatabaseInfo& announced) {
+  const stream::DatabaseInfo info = with_overrides(announced);
   auto database = find_by_id(info.id);
   if (!database) {
     std::scoped_lock lock(mutex_);
@@ -38,8 +46,9 @@ Result<void> Databases::drop(DatabaseId id) {
   return {};
 }
 
-Result<void> Databases::begin_snapshot(const stream::DatabaseInfo& info, const Position& start,
+Result<void> Databases::begin_snapshot(const stream::DatabaseInfo& announced, const Position& start,
                                        std::uint32_t page_size, Pgno) {
+  const stream::DatabaseInfo info = with_overrides(announced);
   if (auto database = find_by_id(info.id)) {
     // What this node has beyond its primary lost: kept where a person can look at it.
     const Position here = database->published();

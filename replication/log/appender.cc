@@ -70,12 +70,17 @@ Result<RecordInfo> Appender::commit() {
 Result<RecordInfo> Appender::write_rest() {
   if (failed_) return *failed_;
   const std::uint64_t size = flushed_ + buffer_.size();
-  if (size < ltx::kTrailerSize) return make_error(ErrorCode::kInvalid, "log: no LTX image");
+  if (size < ltx::kHeaderSize + ltx::kTrailerSize)
+    return make_error(ErrorCode::kInvalid, "log: no LTX image");
   buffer_.resize(buffer_.size() + (record_size(size) - kEnvelopeSize - size));
   RILL_TRY(flush());
-  std::uint8_t checksum[8];  // of the file: the image's last bytes
-  RILL_TRY(file_->read_exact_at(checksum, offset_ + kEnvelopeSize + size - sizeof checksum, kAppend));
-  RecordInfo info = log_->complete(record_, before_, size, Checksum{load_be<std::uint64_t>(checksum)});
+  ltx::HeaderBytes header;
+  std::uint8_t trailer[ltx::kTrailerSize];
+  const std::uint64_t start = offset_ + kEnvelopeSize;
+  RILL_TRY(file_->read_exact_at(header, start, kAppend));
+  RILL_TRY(file_->read_exact_at(trailer, start + size - sizeof trailer, kAppend));
+  RILL_TRY(check_image(record_, header, trailer));
+  RecordInfo info = log_->complete(record_, before_, size, ltx::parse_trailer(trailer).file);
   RILL_TRY(file_->write_at(encode(info), offset_, kAppend));
   return info;
 }
@@ -86,7 +91,7 @@ void Appender::abort() {
   log.appending_ = false;
   if (resets_) return;  // reset.new is removed by the next reset or open
   // A broken abort poisons the log; the next append reports it.
-  (void)log.clean_up(failed_.value_or(make_error(ErrorCode::kNoSpace, "aborted")));
+  (void)log.clean_up(failed_.value_or(make_error(ErrorCode::kInvalid, "aborted")));
 }
 
 }  // namespace rillfs::log

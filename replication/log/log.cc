@@ -129,7 +129,8 @@ RecordInfo Log::complete(const NewRecord& record, const LogState& before, std::u
 }
 
 Result<RecordInfo> Log::append(const NewRecord& record, Bytes image) {
-  if (image.size() < ltx::kTrailerSize) return invalid("no LTX image");
+  if (image.size() < ltx::kHeaderSize + ltx::kTrailerSize) return invalid("no LTX image");
+  RILL_TRY(check_image(record, image, image.last(ltx::kTrailerSize)));
   RILL_TRY(prepare(record));
   RecordInfo info =
       complete(record, end_, image.size(), ltx::parse_trailer(image.last(ltx::kTrailerSize)).file);
@@ -204,7 +205,8 @@ Result<void> Log::sync() {
 Error Log::clean_up(Error cause) {
   auto cut = file_->truncate(segments_.back().size, kAppend);
   if (!cut) return poison(cut.error());
-  return cause.code == ErrorCode::kNoSpace ? cause : poison(std::move(cause));
+  const bool harmless = cause.code == ErrorCode::kNoSpace || cause.code == ErrorCode::kInvalid;
+  return harmless ? cause : poison(std::move(cause));
 }
 
 Error Log::poison(Error cause) {

@@ -46,7 +46,7 @@ class Log {
                              const LogState& start_if_empty, LogOptions options, Txid verify_from);
 
   /// Appends a change set with one write. kPositionMismatch if it does not follow the end of the log,
-  /// kInvalid if it is a snapshot (see reset).
+  /// kInvalid if it is a snapshot (see reset) or the image is not what the record says.
   Result<RecordInfo> append(const NewRecord& record, Bytes image);
   /// The same for an image of unknown length, streamed. Nothing else may be appended until the Appender is
   /// gone, and it must be gone before the log.
@@ -97,7 +97,7 @@ class Log {
   RecordInfo complete(const NewRecord& record, const LogState& before, std::uint64_t image_size,
                       Checksum image_checksum) const;
   void appended(const RecordInfo& record);
-  /// Cuts the current segment back to what is appended, after `cause`; poisons unless that was kNoSpace.
+  /// Cuts the current segment back to what is appended, after `cause`; poisons if that was an I/O error.
   Error clean_up(Error cause);
   Error poison(Error cause);
   std::string path_of(Txid first) const;

@@ -41,10 +41,13 @@ Result<void> LogReader::seek(const Position& after) {
     return {};
   }
   while (position_.txid < after.txid) {
-    RILL_ASSIGN(auto record, peek());
-    if (!record) return not_in_log("newer than the log");
-    position_ = record->post_position();
-    offset_ += record_size(record->image_size);
+    auto record = peek();
+    if (!record && record.error().code == ErrorCode::kCorrupt)
+      return not_in_log("newer than what is complete");
+    if (!record) return record.error();
+    if (!*record) return not_in_log("newer than the log");
+    position_ = (*record)->post_position();
+    offset_ += record_size((*record)->image_size);
   }
   return position_.same_place(after) ? Result<void>() : not_in_log("the log has another history");
 }
@@ -67,9 +70,13 @@ Result<std::optional<RecordInfo>> LogReader::peek() {
   std::optional<RecordInfo> none;
   EnvelopeBytes bytes;
   RILL_ASSIGN(std::size_t size, file_->read_at(bytes, offset_, kLabel));
-  if (size < bytes.size()) return none;
-  auto record = parse_envelope(bytes);
-  if (!record || record->database != id_) return none;
+  if (size == 0) return none;
+  std::optional<RecordInfo> record;
+  if (size == bytes.size()) record = parse_envelope(bytes);
+  if (!record || record->database != id_) {
+    return make_error(ErrorCode::kCorrupt,
+                      directory_ + ": the record after " + to_text(position_) + " is damaged");
+  }
   return record;
 }
 
@@ -84,9 +91,7 @@ Result<std::optional<RecordInfo>> LogReader::next(Txid published) {
     if (!follows) return not_in_log("the log has another history");
     RILL_ASSIGN(record, peek());
   }
-  if (!record)
-    return make_error(ErrorCode::kCorrupt,
-                      directory_ + ": the record after " + to_text(position_) + " is damaged");
+  if (!record) return not_in_log("its segment is gone");
   const bool follows = (at_start_ && record->is_snapshot()) || record->pre_position().same_place(position_);
   if (!follows) return not_in_log("the log has another history");
   if (record->max_txid > published) return std::optional<RecordInfo>();

@@ -42,7 +42,7 @@ class LogReader {
       : files_(&files), directory_(std::move(directory)), id_(id) {}
 
   Result<void> open_segment(Txid first);
-  /// The intact record at offset_, if there is one.
+  /// The record at offset_; nothing at the end of the segment; kCorrupt if it is not intact.
   Result<std::optional<RecordInfo>> peek();
   Result<void> seek(const Position& after);
   Error not_in_log(const char* why) const;

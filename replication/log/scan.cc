@@ -56,12 +56,11 @@ Result<bool> image_verifies(const Segment& segment, std::uint64_t offset, const 
   auto image = ltx::verify(source, ltx::Format::kV3Block);
   if (!image && image.error().code == ErrorCode::kCorrupt) return false;
   if (!image) return image.error();
-  const ltx::Header& header = image->header;
-  bool pre_matches = header.pre_apply == record.pre || !header.pre_apply.present();
-  return header.min_txid == record.min_txid && header.max_txid == record.max_txid && pre_matches &&
-         header.commit == record.commit && header.page_size == record.page_size &&
-         header.timestamp_ms == record.timestamp_ms && image->trailer.post_apply == record.post &&
-         image->trailer.file == record.image_checksum;
+  std::uint8_t trailer[ltx::kTrailerSize];
+  store_be(&trailer[0], image->trailer.post_apply.value);
+  store_be(&trailer[8], image->trailer.file.value);
+  return image->trailer.file == record.image_checksum &&
+         check_image(record, ltx::encode(image->header), trailer).has_value();
 }
 
 /// The record at `offset`, if it is intact and comes after `state`.

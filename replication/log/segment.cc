@@ -1,6 +1,7 @@
 #include "replication/log/segment.h"
 
 #include "replication/ltx/checksum.h"
+#include "replication/ltx/header.h"
 
 namespace rillfs::log {
 namespace {
@@ -127,6 +128,19 @@ Result<void> check_follows(const NewRecord& record, const LogState& state) {
   if (record.flags & kSnapshot) return {};
   if (record.min_txid != state.position.txid.next()) return mismatch("txids not contiguous");
   if (record.pre != state.position.checksum) return mismatch("other checksum");
+  return {};
+}
+
+Result<void> check_image(const NewRecord& record, Bytes ltx_header, Bytes ltx_trailer) {
+  auto parsed = ltx::parse_header(ltx_header);
+  if (!parsed) return make_error(ErrorCode::kInvalid, "log: " + parsed.error().message);
+  const ltx::Header& header = *parsed;
+  const bool same = header.min_txid == record.min_txid && header.max_txid == record.max_txid &&
+                    (header.pre_apply == record.pre || !header.pre_apply.present()) &&
+                    header.commit == record.commit && header.page_size == record.page_size &&
+                    header.timestamp_ms == record.timestamp_ms &&
+                    ltx::parse_trailer(ltx_trailer).post_apply == record.post;
+  if (!same) return make_error(ErrorCode::kInvalid, "log: the LTX image is not the one that is announced");
   return {};
 }
 

@@ -124,6 +124,10 @@ std::optional<RecordInfo> parse_envelope(Bytes bytes);
 /// long as its epoch is not older.
 Result<void> check_follows(const NewRecord& record, const LogState& state);
 
+/// kInvalid unless the LTX header and trailer (encoded) say the same as the record. A log must not take in
+/// what it would refuse to read back.
+Result<void> check_image(const NewRecord& record, Bytes ltx_header, Bytes ltx_trailer);
+
 std::string segment_name(Txid first);
 std::optional<Txid> parse_segment_name(std::string_view name);
 
