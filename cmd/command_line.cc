@@ -7,6 +7,7 @@
 
 #include "cmd/completion.h"
 #include "cmd/config_file.h"
+#include "cmd/ltx.h"
 #include "cmd/mount.h"
 #include "cmd/options.h"
 #include "cmd/report.h"
@@ -105,6 +106,35 @@ void add_transfers(CLI::App& parser, CommandLine& out) {
   ex->add_option("FILE", out.file, "Where to copy it")->required();
 }
 
+void add_ltx(CLI::App& parser, CommandLine& out) {
+  CLI::App* ltx = add_command(parser, out, "ltx", "Look into LTX files and log segments (*.seg)");
+  ltx->require_subcommand(1);
+  auto files = [&out](CLI::App* app) {
+    app->add_option("FILE", out.files, "LTX files or segments")->required();
+  };
+  files(add_command(*ltx, out, "verify", "Check every byte; exit code 1 if any is wrong"));
+  CLI::App* list = add_command(*ltx, out, "list", "A table of the change sets");
+  files(list);
+  CLI::Option* json = list->add_flag("--json", out.json, "For programs");
+  list->add_flag("--tsv", out.tsv, "Columns separated by tabs")->excludes(json);
+  CLI::App* dump = add_command(*ltx, out, "dump", "Header, pages and trailer of each change set");
+  files(dump);
+  dump->add_flag("--pages", out.pages, "With the pages' content");
+  CLI::App* extract =
+      add_command(*ltx, out, "extract", "Write change sets as files <min txid>-<max txid>.ltx");
+  extract->add_option("SEGMENTS_AND_DIR", out.files, "Segments, and where to write")
+      ->required()
+      ->expected(2, -1);
+}
+
+int run_ltx(const CommandLine& line) {
+  if (line.command == "ltx verify") return run_ltx_verify(line.files, std::cout);
+  if (line.command == "ltx dump") return run_ltx_dump(line.files, line.pages, std::cout);
+  ListFormat format = line.json ? ListFormat::kJson : line.tsv ? ListFormat::kTsv : ListFormat::kTable;
+  if (line.command == "ltx list") return run_ltx_list(line.files, format, std::cout);
+  return run_ltx_extract({line.files.begin(), line.files.end() - 1}, line.files.back(), std::cout);
+}
+
 void add_rest(CLI::App& parser, CommandLine& out) {
   CLI::App* config = add_command(parser, out, "config", "The configuration in effect");
   config->require_subcommand(1);
@@ -157,6 +187,7 @@ int dispatch(const CommandLine& line) {
     std::cout << completion_script(*make_parser(unused), line.shell);
     return kExitOk;
   }
+  if (line.command.rfind("ltx ", 0) == 0) return run_ltx(line);
   auto config = load_config(line);
   if (!config) return report(config.error(), kExitUsage);
   if (line.command == "mount") return mount(*config);
@@ -191,6 +222,7 @@ std::unique_ptr<CLI::App> make_parser(CommandLine& out) {
   add_mount(*parser, out);
   add_questions(*parser, out);
   add_transfers(*parser, out);
+  add_ltx(*parser, out);
   add_rest(*parser, out);
   return parser;
 }

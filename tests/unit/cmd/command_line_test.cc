@@ -53,6 +53,8 @@ TEST(CommandLine, KnowsEveryCommand) {
   EXPECT_EQ(parsed({"export", "b.db", "a.db", "--force"}).file, "a.db");
   EXPECT_EQ(parsed({"config", "show"}).command, "config show");
   EXPECT_EQ(parsed({"completion", "zsh"}).shell, "zsh");
+  EXPECT_EQ(parsed({"ltx", "extract", "a.seg", "b.seg", "dir"}).files, (Words{"a.seg", "b.seg", "dir"}));
+  EXPECT_EQ(parsed({"ltx", "list", "--tsv", "a"}).command, "ltx list");
   EXPECT_EQ(parsed({"version"}).command, "version");
 }
 
