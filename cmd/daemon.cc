@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <nlohmann/json.hpp>
 
 namespace rillfs::cmd {
 namespace {
@@ -26,12 +27,14 @@ void raise_descriptor_limit() {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-stream::DatabaseProgress const* find_progress(const std::vector<stream::DatabaseProgress>& all, DatabaseId id) {
+stream::DatabaseProgress const* find_progress(const std::vector<stream::DatabaseProgress>& all,
+                                              DatabaseId id) {
   auto it = std::find_if(all.begin(), all.end(), [&](const auto& progress) { return progress.id == id; });
   return it == all.end() ? nullptr : &*it;
 }
 
-std::optional<SnapshotProgress> snapshot_of(const stream::DatabaseProgress& progress, std::uint64_t page_size) {
+std::optional<SnapshotProgress> snapshot_of(const stream::DatabaseProgress& progress,
+                                            std::uint64_t page_size) {
   if (!progress.snapshot.active) return std::nullopt;
   return SnapshotProgress{progress.snapshot.pages_done * page_size, progress.snapshot.pages_total * page_size,
                           progress.snapshot.bytes_per_second};
@@ -72,7 +75,8 @@ Result<std::unique_ptr<Daemon>> Daemon::start(const Config& config) {
   RILL_TRY(daemon->connect());
   RILL_TRY(daemon->serve_control());
   spdlog::info("{} is mounted, {}", config.mountpoint,
-               config.primary ? "following " + to_text(*config.primary) : "primary, replicas at " + to_text(config.advertise));
+               config.primary ? "following " + to_text(*config.primary)
+                              : "primary, replicas at " + to_text(config.advertise));
   return daemon;
 }
 
@@ -80,7 +84,8 @@ Result<void> Daemon::load() {
   RILL_ASSIGN(node_, Node::open(files_, config_.data, random_));
   node_->on_newer_epoch([](Epoch seen, const PeerIdentity& by) {
     spdlog::error(
-        "node {} at {} has seen epoch {}: somebody else has become primary. Two primaries make two histories; "
+        "node {} at {} has seen epoch {}: somebody else has become primary. Two primaries make two "
+        "histories; "
         "stop this one, or the other, and see docs/guarantees.md",
         to_hex(by.node.value), by.address, seen.value);
   });
@@ -107,7 +112,8 @@ Result<void> Daemon::mount() {
   if (root_fd < 0) return errno_error(errno, root);
   RILL_ASSIGN(tree_, mount::Tree::open(*databases_, root_fd));
   requests_ = std::make_unique<mount::RequestContext>(*tree_, mount_threads_->ids());
-  if (::mkdir(config_.mountpoint.c_str(), 0755) == 0) spdlog::info("made the mount point {}", config_.mountpoint);
+  if (::mkdir(config_.mountpoint.c_str(), 0755) == 0)
+    spdlog::info("made the mount point {}", config_.mountpoint);
   mount::SessionOptions options;
   options.mountpoint = config_.mountpoint;
   options.allow_other = config_.allow_other;
@@ -129,16 +135,17 @@ Result<void> Daemon::connect() {
     pthread_sigmask(SIG_BLOCK, &all, nullptr);
     network_.run();
   });
-  lease_ = std::make_unique<lease::StaticLease>(
-      lease::Leader{environment_.primary, config_.primary ? to_text(*config_.primary) : to_text(config_.advertise),
-                    node_->membership().epoch, environment_.primary ? started_ms_ : 0});
+  lease_ = std::make_unique<lease::StaticLease>(lease::Leader{
+      environment_.primary, config_.primary ? to_text(*config_.primary) : to_text(config_.advertise),
+      node_->membership().epoch, environment_.primary ? started_ms_ : 0});
   if (config_.primary) {
     stream::SubscriberOptions options;
     options.primary = {config_.primary->host, std::to_string(config_.primary->port)};
     options.advertise_address = to_text(config_.advertise);
     options.session = session_options(config_);
-    subscriber_ = std::make_unique<stream::Subscriber>(*node_, *databases_, transport_, files_, clock_, random_,
-                                                       network_.get_executor(), workers_.get_executor(), options);
+    subscriber_ =
+        std::make_unique<stream::Subscriber>(*node_, *databases_, transport_, files_, clock_, random_,
+                                             network_.get_executor(), workers_.get_executor(), options);
     subscriber_->start();
     return {};
   }
@@ -146,8 +153,8 @@ Result<void> Daemon::connect() {
   options.listen = {config_.listen.host, std::to_string(config_.listen.port)};
   options.advertise_address = to_text(config_.advertise);
   options.session = session_options(config_);
-  publisher_ = std::make_unique<stream::Publisher>(*node_, *databases_, transport_, clock_, network_.get_executor(),
-                                                   workers_.get_executor(), options);
+  publisher_ = std::make_unique<stream::Publisher>(*node_, *databases_, transport_, clock_,
+                                                   network_.get_executor(), workers_.get_executor(), options);
   auto started = publisher_->start();
   if (!started) {
     publisher_.reset();
@@ -223,7 +230,8 @@ void Daemon::add_replicas(NodeStatus& status) const {
     entry.since_ms = replica.since_ms;
     entry.lag_ms = entry.lag_txs = entry.lag_bytes = 0;
     for (const auto& database : replica.databases) {
-      entry.lag_ms = std::max<std::uint64_t>(*entry.lag_ms, static_cast<std::uint64_t>(std::max<std::int64_t>(0, database.lag_ms)));
+      entry.lag_ms = std::max<std::uint64_t>(
+          *entry.lag_ms, static_cast<std::uint64_t>(std::max<std::int64_t>(0, database.lag_ms)));
       entry.lag_txs = *entry.lag_txs + database.lag_transactions;
       entry.lag_bytes = *entry.lag_bytes + database.lag_bytes;
       entry.positions.push_back({database.path, database.applied, {}});

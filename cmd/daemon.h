@@ -33,8 +33,8 @@ class Daemon {
   static Result<std::unique_ptr<Daemon>> start(const Config& config);
   ~Daemon();
 
-  /// `ready` is called once, on some thread, when the databases are: at once on a primary; on a replica when all
-  /// that the primary had at the first connection is applied.
+  /// `ready` is called once, on some thread, when the databases are: at once on a primary; on a replica when
+  /// all that the primary had at the first connection is applied.
   void when_ready(std::function<void()> ready);
   /// Somebody has unmounted it.
   bool unmounted() const { return session_ && session_->ended(); }
@@ -59,7 +59,7 @@ class Daemon {
   PosixFileSystem files_;
   SystemClock clock_;
   SystemRandom random_;
-  Environment environment_;
+  ::rillfs::Environment environment_;
   std::unique_ptr<Node> node_;
   std::unique_ptr<Databases> databases_;
   std::unique_ptr<apply::MountThreads> mount_threads_;

@@ -22,7 +22,8 @@ Result<DataLock> DataLock::take(const std::string& data) {
   if (::flock(fd, LOCK_EX | LOCK_NB) < 0) {
     if (errno != EWOULDBLOCK) return errno_error(errno, "lock " + path);
     if (::pread(fd, holder, sizeof holder - 1, 0) <= 0) holder[0] = '?';
-    return make_error(ErrorCode::kBusy, "another rillfs (process " + std::string(holder) + ") is running on " + data +
+    return make_error(ErrorCode::kBusy, "another rillfs (process " + std::string(holder) +
+                                            ") is running on " + data +
                                             "; stop it first, or give this one a data directory of its own");
   }
   const std::string pid = std::to_string(::getpid());

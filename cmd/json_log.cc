@@ -15,11 +15,13 @@ class JsonFormatter final : public spdlog::formatter {
     using namespace std::chrono;
     const auto ms = duration_cast<milliseconds>(message.time.time_since_epoch()).count();
     const auto level = spdlog::level::to_string_view(message.level);
-    const nlohmann::ordered_json line{{"time_ms", ms},
-                                      {"level", std::string(level.data(), level.size())},
-                                      {"message", std::string(message.payload.data(), message.payload.size())}};
+    const nlohmann::ordered_json line{
+        {"time_ms", ms},
+        {"level", std::string(level.data(), level.size())},
+        {"message", std::string(message.payload.data(), message.payload.size())}};
     // Names are bytes: what is not UTF-8 is replaced.
-    const std::string text = line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+    const std::string text =
+        line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
     to.append(text.data(), text.data() + text.size());
   }
   std::unique_ptr<spdlog::formatter> clone() const override { return std::make_unique<JsonFormatter>(); }

@@ -153,7 +153,9 @@ NodeStatus read_status(const json& from) {
   s.advertise = text_of(from, "advertise");
   s.data = text_of(from, "data");
   s.mountpoint = text_of(from, "mountpoint");
-  for (const auto& [kind, count] : from.value("requests", json::object()).items()) s.requests.emplace_back(kind, count);
+  const json requests = from.value("requests", json::object());
+  for (const auto& [kind, count] : requests.items())
+    s.requests.emplace_back(kind, count.get<std::uint64_t>());
   for (const json& entry : from.at("databases")) s.databases.push_back(read_database(entry));
   for (const json& entry : from.at("replicas")) s.replicas.push_back(read_replica(entry));
   return s;

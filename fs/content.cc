@@ -36,7 +36,8 @@ Checksum Content::page(Pgno pgno) const {
   return Checksum{sums_[pgno.value - 1]};
 }
 
-Content::Sums Content::preview(const std::vector<PageChange>& changes, Pgno count, std::uint32_t page_size) const {
+Content::Sums Content::preview(const std::vector<PageChange>& changes, Pgno count,
+                               std::uint32_t page_size) const {
   Sums sums;
   // Another page size: every page is another one, and the changes hold them all.
   const bool anew = page_size != page_size_;

@@ -1,8 +1,9 @@
 // What a database's content is as of a position: one checksum a page, and what they sum to.
 //
 // Two sums are kept. The rolling checksum is LTX's: an XOR over page checksums, which cannot see two pages
-// swapped, since each page's CRC is affine in its content. The content hash adds up a hash of (page number, page
-// checksum) instead, so that content is bound to its place; it costs no memory beyond the page checksums.
+// swapped, since each page's CRC is affine in its content. The content hash adds up a hash of (page number,
+// page checksum) instead, so that content is bound to its place; it costs no memory beyond the page
+// checksums.
 #pragma once
 
 #include <cstdint>
@@ -38,15 +39,16 @@ class Content {
   Checksum page(Pgno pgno) const;
   const std::vector<std::uint64_t>& sums() const { return sums_; }
 
-  /// What this content becomes with `changes` and `count` pages, as position checksum and hash, without changing
-  /// it. Pages beyond `count` go; every page in (old count, count] must be among the changes.
+  /// What this content becomes with `changes` and `count` pages, as position checksum and hash, without
+  /// changing it. Pages beyond `count` go; every page in (old count, count] must be among the changes.
   struct Sums {
     Checksum rolling = Checksum::empty();
     log::ContentHash hash;
   };
   Sums preview(const std::vector<PageChange>& changes, Pgno count, std::uint32_t page_size) const;
   /// Takes the changes over; `position` is where they lead.
-  void apply(const std::vector<PageChange>& changes, Pgno count, std::uint32_t page_size, const Position& position);
+  void apply(const std::vector<PageChange>& changes, Pgno count, std::uint32_t page_size,
+             const Position& position);
 
  private:
   void set(Pgno pgno, Checksum checksum);

@@ -1,9 +1,10 @@
-// One name in the mount that is, or may become, a replicated database: its file, its companions, its content's
-// checksums, its log, and what applications' file operations on them mean.
+// One name in the mount that is, or may become, a replicated database: its file, its companions, its
+// content's checksums, its log, and what applications' file operations on them mean.
 //
-// On the primary the operations are captured (fs/capture): the call that commits a transaction returns only when
-// its change set is in the log. On a replica the daemon writes and applications read; the operations below then
-// refuse what would change content (design: "What an application sees when it writes on a replica").
+// On the primary the operations are captured (fs/capture): the call that commits a transaction returns only
+// when its change set is in the log. On a replica the daemon writes and applications read; the operations
+// below then refuse what would change content (design: "What an application sees when it writes on a
+// replica").
 //
 // A database is *replicated* from its first commit on: it then has an id, a directory under dbs/ and a log.
 #pragma once
@@ -31,8 +32,8 @@ namespace rillfs {
 /// Who asks: an application, or a thread of the daemon's own that uses the mount.
 enum class Caller : std::uint8_t { kApplication, kDaemon };
 
-/// Threads: any of descriptor table 0; `mutex_` serialises. It is held for file I/O on the backing files, never
-/// across the network or an access to the mount.
+/// Threads: any of descriptor table 0; `mutex_` serialises. It is held for file I/O on the backing files,
+/// never across the network or an access to the mount.
 class Database : public std::enable_shared_from_this<Database> {
  public:
   /// A name that is not replicated yet. `file`: its backing file.
@@ -47,7 +48,8 @@ class Database : public std::enable_shared_from_this<Database> {
   Database(Environment& environment, Recovered recovered, std::shared_ptr<File> file);
   ~Database();
 
-  // --- identity ---------------------------------------------------------------------------------------------
+  // --- identity
+  // ---------------------------------------------------------------------------------------------
   bool replicated() const;
   DatabaseId id() const;
   stream::DatabaseInfo info() const;
@@ -65,7 +67,8 @@ class Database : public std::enable_shared_from_this<Database> {
   void dropped();
   bool is_dropped() const;
 
-  // --- state ------------------------------------------------------------------------------------------------
+  // --- state
+  // ------------------------------------------------------------------------------------------------
   /// What has been published: in the log, and visible to the application that committed it.
   stream::DatabaseState state() const;
   /// Position up to which the log may be read by others.
@@ -73,12 +76,12 @@ class Database : public std::enable_shared_from_this<Database> {
   struct Details {
     Position position;
     Position base;
-    std::uint64_t size = 0;       ///< bytes of the database's content
+    std::uint64_t size = 0;  ///< bytes of the database's content
     std::uint64_t log_bytes = 0;
     std::uint32_t page_size = 0;
     bool wal_mode = false;
     std::int64_t last_commit_ms = 0;
-    std::string failure;          ///< why it is closed to writers; empty when it is not
+    std::string failure;  ///< why it is closed to writers; empty when it is not
   };
   Details details() const;
   /// As of the log's end.
@@ -86,7 +89,8 @@ class Database : public std::enable_shared_from_this<Database> {
   /// The committed content says WAL (bytes 18 and 19 of page 1).
   bool wal_mode() const;
 
-  // --- requests of the mount --------------------------------------------------------------------------------
+  // --- requests of the mount
+  // --------------------------------------------------------------------------------
   Result<std::size_t> read(MutableBytes into, std::uint64_t offset);
   Result<void> write(Bytes bytes, std::uint64_t offset, Caller caller);
   Result<void> resize(std::uint64_t size, Caller caller);
@@ -115,17 +119,20 @@ class Database : public std::enable_shared_from_this<Database> {
   int application_closed();
   int application_handles() const { return application_handles_.load(); }
 
-  // --- reconcile: content that arrived without a transaction -------------------------------------------------
+  // --- reconcile: content that arrived without a transaction
+  // -------------------------------------------------
   std::uint64_t unlogged_writes() const { return unlogged_writes_.load(); }
   /// A WAL was put beside the file by other means than writing it.
   void content_arrived(std::shared_ptr<File> wal);
   /// Something was written to the file without a journal or WAL since the last reconcile.
   bool has_unlogged_writes() const { return unlogged_writes_.load() != 0; }
-  /// Takes the file's present content for one transaction, if its header agrees with its size and nobody writes
-  /// meanwhile. The caller holds SQLite's SHARED lock on the file. False: not settled yet, try again later.
+  /// Takes the file's present content for one transaction, if its header agrees with its size and nobody
+  /// writes meanwhile. The caller holds SQLite's SHARED lock on the file. False: not settled yet, try again
+  /// later.
   Result<bool> reconcile();
 
-  // --- snapshots and streaming -------------------------------------------------------------------------------
+  // --- snapshots and streaming
+  // -------------------------------------------------------------------------------
   /// Latest committed content of one page, verified against its checksum. Nothing beyond the end, nor for the
   /// lock page.
   Result<bool> read_committed_page(Pgno pgno, MutableBytes into);
@@ -136,13 +143,14 @@ class Database : public std::enable_shared_from_this<Database> {
   /// A reader needs the log after `txid` (any number of readers; 0 takes the pin away).
   void pin_log(const void* reader, std::optional<Txid> after);
 
-  // --- replica -----------------------------------------------------------------------------------------------
+  // --- replica
+  // -----------------------------------------------------------------------------------------------
   /// Verifies a change set against the local position and appends it to the log.
   Result<Position> receive(const stream::ChangeSetInfo& info, const stream::Sink::Image& image);
   /// A snapshot's complete file replaces the content: one record in the log that leads to `position`.
   Result<Position> receive_snapshot(const std::string& file_path, const Content& content);
-  /// Change sets up to here are visible to readers; `file_complete` says that the database file itself holds all
-  /// of them, so that it can become the replay base.
+  /// Change sets up to here are visible to readers; `file_complete` says that the database file itself holds
+  /// all of them, so that it can become the replay base.
   void applied(const Position& position, bool file_complete);
   Position applied_position() const;
   /// The database file itself has reached `position`: it can become the replay base.
@@ -150,12 +158,13 @@ class Database : public std::enable_shared_from_this<Database> {
   /// What the applied page 1 says.
   void set_wal_mode(bool wal_mode);
 
-  // --- upkeep ------------------------------------------------------------------------------------------------
-  /// Makes the database file's durable content the replay base if enough log has gathered (or `force`), and lets
-  /// go of what retention allows.
+  // --- upkeep
+  // ------------------------------------------------------------------------------------------------
+  /// Makes the database file's durable content the replay base if enough log has gathered (or `force`), and
+  /// lets go of what retention allows.
   Result<void> advance_base(bool force);
-  /// Nothing uses the mount any more: bring the file up to the log's end, drop the companions, so that the next
-  /// start reads only headers.
+  /// Nothing uses the mount any more: bring the file up to the log's end, drop the companions, so that the
+  /// next start reads only headers.
   Result<void> close(const std::string& tree_path);
   /// Copies committed frames that are only in the WAL into the database file.
   Result<void> write_back();
@@ -206,15 +215,15 @@ class Database : public std::enable_shared_from_this<Database> {
   ReplayBase base_;
   std::unique_ptr<log::Log> log_;
   Committer committer_;
-  bool wal_mode_ = false;             ///< as the committed page 1 says
+  bool wal_mode_ = false;  ///< as the committed page 1 says
   std::shared_ptr<File> wal_;
   WalScanner scanner_;
   Staging staging_;
-  bool journal_hot_ = false;          ///< a rollback journal's header stands: a transaction is open
-  bool journal_synced_ = false;       ///< the application asked for durability in this transaction
+  bool journal_hot_ = false;     ///< a rollback journal's header stands: a transaction is open
+  bool journal_synced_ = false;  ///< the application asked for durability in this transaction
   std::string failure_;
   std::optional<Position> file_holds_;  ///< newest position that the database file itself is known to hold
-  std::uint64_t base_log_offset_ = 0;  ///< where the log ended when the base was recorded
+  std::uint64_t base_log_offset_ = 0;   ///< where the log ended when the base was recorded
   std::unordered_map<const void*, Txid> pins_;
   Buffer page_;
   std::atomic<std::uint64_t> unlogged_writes_{0};

@@ -33,21 +33,27 @@ bool is_hex(const std::string& text) {
 
 }  // namespace
 
-Result<void> save_database_info(FileSystem& files, const std::string& directory, const stream::DatabaseInfo& info) {
-  const nlohmann::json json{{"path", info.path}, {"path_hex", hex_of(info.path)}, {"mode", info.mode},
-                            {"uid", info.uid},   {"gid", info.gid}};
+Result<void> save_database_info(FileSystem& files, const std::string& directory,
+                                const stream::DatabaseInfo& info) {
+  const nlohmann::json json{{"path", info.path},
+                            {"path_hex", hex_of(info.path)},
+                            {"mode", info.mode},
+                            {"uid", info.uid},
+                            {"gid", info.gid}};
   const std::string text = json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
   return replace_file(files, directory + "/info.json",
                       Bytes(reinterpret_cast<const std::uint8_t*>(text.data()), text.size()), kLabel);
 }
 
-Result<stream::DatabaseInfo> load_database_info(FileSystem& files, const std::string& directory, DatabaseId id) {
+Result<stream::DatabaseInfo> load_database_info(FileSystem& files, const std::string& directory,
+                                                DatabaseId id) {
   RILL_ASSIGN(Buffer text, read_file(files, directory + "/info.json", kInfoSizeMax, kLabel));
   const auto json = nlohmann::json::parse(text.begin(), text.end(), nullptr, false);
   const bool complete = json.is_object() && json.contains("path_hex") && json["path_hex"].is_string() &&
                         is_hex(json["path_hex"].get<std::string>());
   if (!complete) {
-    return make_error(ErrorCode::kCorrupt, directory + "/info.json cannot be understood; restore it from a copy");
+    return make_error(ErrorCode::kCorrupt,
+                      directory + "/info.json cannot be understood; restore it from a copy");
   }
   stream::DatabaseInfo info;
   info.id = id;

@@ -13,8 +13,10 @@
 
 namespace rillfs {
 
-Result<void> save_database_info(FileSystem& files, const std::string& directory, const stream::DatabaseInfo& info);
+Result<void> save_database_info(FileSystem& files, const std::string& directory,
+                                const stream::DatabaseInfo& info);
 /// `id` comes from the directory's name. kCorrupt when the file cannot be understood.
-Result<stream::DatabaseInfo> load_database_info(FileSystem& files, const std::string& directory, DatabaseId id);
+Result<stream::DatabaseInfo> load_database_info(FileSystem& files, const std::string& directory,
+                                                DatabaseId id);
 
 }  // namespace rillfs

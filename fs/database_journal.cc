@@ -1,11 +1,12 @@
 // Capture in rollback-journal mode (DELETE, TRUNCATE, PERSIST).
 //
-// While a journal's header stands, writes to the database are staged: its backing file never holds uncommitted
-// data. The call that deletes, truncates or zeroes the journal is the commit; it is performed only after the
-// change set is in the log (and synced, if the application synced its journal) and the staged pages are in the
-// file. A rollback writes the old pages back: nothing differs, so there is no change set.
+// While a journal's header stands, writes to the database are staged: its backing file never holds
+// uncommitted data. The call that deletes, truncates or zeroes the journal is the commit; it is performed
+// only after the change set is in the log (and synced, if the application synced its journal) and the staged
+// pages are in the file. A rollback writes the old pages back: nothing differs, so there is no change set.
 //
-// The way of a commit, top to bottom: remove_journal / resize_journal / write_journal -> commit_at_journal_end
+// The way of a commit, top to bottom: remove_journal / resize_journal / write_journal ->
+// commit_at_journal_end
 // -> commit_journal -> Committer::append -> sync -> copy the staged pages -> publish -> the call itself.
 #include <cerrno>
 #include <cstring>
@@ -122,7 +123,8 @@ Result<void> Database::commit_at_journal_end(const Perform& perform) {
   return {};
 }
 
-Result<void> Database::write_journal(const std::shared_ptr<File>& journal, Bytes bytes, std::uint64_t offset) {
+Result<void> Database::write_journal(const std::shared_ptr<File>& journal, Bytes bytes,
+                                     std::uint64_t offset) {
   std::scoped_lock lock(mutex_);
   auto perform = [&] { return journal->write_at(bytes, offset, kJournal); };
   if (!captures(Caller::kApplication) || offset >= sqlite::kJournalHeaderSize) return perform();
@@ -150,7 +152,8 @@ Result<void> Database::remove_journal(const Perform& perform) {
 
 Result<Transaction> Database::staged_transaction() {
   Transaction transaction;
-  RILL_ASSIGN(std::uint64_t size, staging_.size() ? Result<std::uint64_t>(*staging_.size()) : file_->size(kJournal));
+  RILL_ASSIGN(std::uint64_t size,
+              staging_.size() ? Result<std::uint64_t>(*staging_.size()) : file_->size(kJournal));
   std::uint8_t start[sqlite::kDatabaseHeaderSize] = {};
   RILL_ASSIGN(std::size_t got, staging_.read(*file_, start, 0));
   if (size == 0) {
@@ -175,7 +178,8 @@ Result<void> Database::commit_journal() {
   if (staging_.empty()) return {};
   RILL_TRY(require_writable());
   RILL_ASSIGN(Transaction transaction, staged_transaction());
-  RILL_ASSIGN(std::uint64_t size, staging_.size() ? Result<std::uint64_t>(*staging_.size()) : file_->size(kJournal));
+  RILL_ASSIGN(std::uint64_t size,
+              staging_.size() ? Result<std::uint64_t>(*staging_.size()) : file_->size(kJournal));
   bool changed = false;
   RILL_TRY(append_transaction(transaction, &changed));
   if (changed && journal_synced_) {

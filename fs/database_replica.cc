@@ -2,8 +2,8 @@
 #include <spdlog/spdlog.h>
 
 #include "fs/database.h"
-#include "replication/ltx/checksum.h"
 #include "fs/image_reader.h"
+#include "replication/ltx/checksum.h"
 #include "replication/ltx/encoder.h"
 
 namespace rillfs {
@@ -70,7 +70,8 @@ Result<Position> Database::receive(const stream::ChangeSetInfo& info, const stre
     return make_error(ErrorCode::kCorrupt, info_.path + ": the change set to " + to_text(info.post) +
                                                " does not bring every page that it adds");
   }
-  const Content::Sums sums = content_.preview(summary.changes, summary.header.commit, summary.header.page_size);
+  const Content::Sums sums =
+      content_.preview(summary.changes, summary.header.commit, summary.header.page_size);
   if (sums.rolling != info.post.checksum) {
     return make_error(ErrorCode::kCorrupt, info_.path + ": after the change set its pages sum up to " +
                                                to_hex(sums.rolling.value) + ", not to " + to_text(info.post));

@@ -6,9 +6,9 @@
 #include <nlohmann/json.hpp>
 
 #include "fs/database.h"
-#include "replication/ltx/checksum.h"
 #include "fs/database_info.h"
 #include "fs/sqlite/database_header.h"
+#include "replication/ltx/checksum.h"
 
 namespace rillfs {
 
@@ -125,7 +125,8 @@ void Database::fail(const Error& error) {
   if (!failure_.empty()) return;
   failure_ = error.message;
   spdlog::error(
-      "{}: {}. The database is closed to writers; what was committed is safe in its log. Look after the disk, then "
+      "{}: {}. The database is closed to writers; what was committed is safe in its log. Look after the "
+      "disk, then "
       "restart rillfs",
       info_.path, error.message);
 }
@@ -137,8 +138,8 @@ Result<void> Database::make_replicated() {
   RILL_TRY(save_database_info(environment_.files, directory, info_));
   RILL_TRY(save_base(environment_.files, directory, Position{}, Content{}));
   RILL_TRY(environment_.files.sync_directory(environment_.databases_directory(), "create database"));
-  RILL_ASSIGN(auto opened, log::Log::open(environment_.files, environment_.clock, directory + "/log", info_.id, {},
-                                          environment_.log_options, Txid{}));
+  RILL_ASSIGN(auto opened, log::Log::open(environment_.files, environment_.clock, directory + "/log",
+                                          info_.id, {}, environment_.log_options, Txid{}));
   log_ = std::move(opened.log);
   replicated_ = true;
   return {};
@@ -251,9 +252,10 @@ Result<bool> Database::read_committed_page(Pgno pgno, MutableBytes into) {
   const MutableBytes page = into.first(content_.page_size());
   RILL_TRY(read_page_below(pgno, content_.page_size(), page));
   if (ltx::page_checksum(pgno, page) == expected) return true;
-  return make_error(ErrorCode::kCorrupt, info_.path + ": page " + std::to_string(pgno.value) +
-                                             " is not what was committed; it is not sent to any replica. Check the "
-                                             "disk, and compare with a replica's copy");
+  return make_error(ErrorCode::kCorrupt,
+                    info_.path + ": page " + std::to_string(pgno.value) +
+                        " is not what was committed; it is not sent to any replica. Check the "
+                        "disk, and compare with a replica's copy");
 }
 
 Result<void> Database::advance_base(bool force) {

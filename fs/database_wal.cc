@@ -1,13 +1,13 @@
-// Capture in WAL mode, source "hold": the write that completes a commit frame is done, and answered, only after
-// the transaction's change set is in the log. It can still fail: then nothing is written, SQLite rolls back, and
-// the next writer overwrites the frames.
+// Capture in WAL mode, source "hold": the write that completes a commit frame is done, and answered, only
+// after the transaction's change set is in the log. It can still fail: then nothing is written, SQLite rolls
+// back, and the next writer overwrites the frames.
 //
-// The way of a commit, top to bottom: write_wal -> capture_wal -> commit_wal -> Committer::append -> the write
-// itself -> publish.
+// The way of a commit, top to bottom: write_wal -> capture_wal -> commit_wal -> Committer::append -> the
+// write itself -> publish.
+#include <spdlog/spdlog.h>
+
 #include <cerrno>
 #include <cstring>
-
-#include <spdlog/spdlog.h>
 
 #include "fs/database.h"
 #include "fs/sqlite/database_header.h"
@@ -19,7 +19,8 @@ constexpr Label kWriteWal = "capture: write WAL";
 constexpr Label kReadPage = "capture: read page";
 }  // namespace
 
-Result<void> Database::write_wal(const std::shared_ptr<File>& wal, Bytes bytes, std::uint64_t offset, Caller caller) {
+Result<void> Database::write_wal(const std::shared_ptr<File>& wal, Bytes bytes, std::uint64_t offset,
+                                 Caller caller) {
   std::scoped_lock lock(mutex_);
   wal_ = wal;
   if (!captures(caller)) return wal->write_at(bytes, offset, kWriteWal);
@@ -40,7 +41,8 @@ Result<void> Database::write_wal(const std::shared_ptr<File>& wal, Bytes bytes, 
 Result<void> Database::begin_generation(const WalView& view) {
   std::uint8_t bytes[sqlite::kWalHeaderSize];
   RILL_ASSIGN(std::size_t got, view.read(bytes, 0));
-  auto header = got == sizeof bytes ? sqlite::parse_wal_header(bytes) : make_error(ErrorCode::kCorrupt, "short");
+  auto header =
+      got == sizeof bytes ? sqlite::parse_wal_header(bytes) : make_error(ErrorCode::kCorrupt, "short");
   if (!header) {
     end_generation();
     return {};
@@ -115,7 +117,8 @@ Transaction Database::transaction_of(const WalView& view, const WalTransaction& 
   result.read = [this, view, &transaction](Pgno pgno, MutableBytes into) -> Result<void> {
     auto it = std::lower_bound(transaction.pages.begin(), transaction.pages.end(), std::pair(pgno, 0U));
     // Not written but within the new size: a free page, in an older frame or the file.
-    if (it == transaction.pages.end() || it->first != pgno) return read_page_below(pgno, scanner_.page_size(), into);
+    if (it == transaction.pages.end() || it->first != pgno)
+      return read_page_below(pgno, scanner_.page_size(), into);
     RILL_ASSIGN(std::size_t got, view.read(into, scanner_.page_offset(it->second)));
     if (got == into.size()) return {};
     return make_error(ErrorCode::kCorrupt, "frame " + std::to_string(it->second) + " of the WAL is short");
@@ -200,7 +203,8 @@ bool Database::wal_index_is_behind(File& shm) const {
   auto got = shm.read_at(bytes, 0, "capture: read wal-index");
   if (!got || *got < sizeof bytes) return false;
   auto header = sqlite::parse_wal_index_header(bytes);
-  return header && header->salts == scanner_.header()->salts && header->max_frame < scanner_.committed_frames();
+  return header && header->salts == scanner_.header()->salts &&
+         header->max_frame < scanner_.committed_frames();
 }
 
 }  // namespace rillfs

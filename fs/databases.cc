@@ -38,7 +38,10 @@ Databases::Databases(Environment& environment, NodeView node)
   };
 }
 
-Databases::~Databases() { delayed_.stop(); workers_.join(); }
+Databases::~Databases() {
+  delayed_.stop();
+  workers_.join();
+}
 
 void Databases::notify(DatabaseId id) {
   std::scoped_lock lock(listeners_mutex_);
@@ -58,7 +61,8 @@ std::vector<std::shared_ptr<Database>> Databases::all() const {
   return all;
 }
 
-// --- names ----------------------------------------------------------------------------------------------------
+// --- names
+// ----------------------------------------------------------------------------------------------------
 
 std::shared_ptr<Database> Databases::find(std::uint64_t parent_inode, const std::string& name) const {
   std::scoped_lock lock(mutex_);
@@ -129,7 +133,8 @@ void Databases::drop(std::uint64_t parent_inode, const std::string& name) {
     by_id_.erase(id.value);
   }
   if (auto removed = database->remove_directory(); !removed) {
-    spdlog::warn("{}: what is left of its log could not be removed: {}", database->path(), removed.error().message);
+    spdlog::warn("{}: what is left of its log could not be removed: {}", database->path(),
+                 removed.error().message);
   }
   notify(id);
 }
@@ -172,7 +177,8 @@ bool Databases::any_below(const std::string& directory) const {
   return false;
 }
 
-// --- work that requests start ---------------------------------------------------------------------------------
+// --- work that requests start
+// ---------------------------------------------------------------------------------
 
 void Databases::reconcile_soon(const std::shared_ptr<Database>& database) {
   if (!is_primary()) return;
@@ -211,16 +217,20 @@ void Databases::try_reconcile(const std::weak_ptr<Database>& weak) {
   work->with_shared_lock(database, std::move(attempt), std::move(done));
 }
 
+std::function<void()> Databases::on_worker(std::function<void()> task) {
+  return [this, task = std::move(task)] { boost::asio::post(workers_, task); };
+}
+
 void Databases::invalidate_wal_index(const std::shared_ptr<Database>& database, std::function<void()> done) {
   MountWork* work = work_;
   if (work == nullptr) return done();
-  work->invalidate_wal_index(database, std::move(done));
+  work->invalidate_wal_index(database, on_worker(std::move(done)));
 }
 
 void Databases::prepare_for_readers(const std::shared_ptr<Database>& database, std::function<void()> done) {
   MountWork* work = work_;
   if (is_primary() || work == nullptr || !database->wal_mode() || work->is_warm(*database)) return done();
-  work->warm(database, std::move(done));
+  work->warm(database, on_worker(std::move(done)));
 }
 
 void Databases::readers_left(const std::shared_ptr<Database>& database) {

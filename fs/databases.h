@@ -1,8 +1,8 @@
 // All databases of this node: by name for the mount, by id for streaming.
 //
-// On the primary this is the Source that the publisher reads, on a replica the Sink that the subscriber fills.
-// What has to go through the mount (applying, installing, renaming and removing on a replica; reconciling and
-// repairing a wal-index on the primary) is handed to MountWork.
+// On the primary this is the Source that the publisher reads, on a replica the Sink that the subscriber
+// fills. What has to go through the mount (applying, installing, renaming and removing on a replica;
+// reconciling and repairing a wal-index on the primary) is handed to MountWork.
 #pragma once
 
 #include <boost/asio/thread_pool.hpp>
@@ -109,8 +109,8 @@ class Databases final : public stream::Source, public stream::Sink {
   // --- stream::Sink ---
   Result<void> announce(const stream::DatabaseInfo& info) override;
   Result<void> drop(DatabaseId id) override;
-  Result<void> begin_snapshot(const stream::DatabaseInfo& info, const Position& start, std::uint32_t page_size,
-                              Pgno page_count) override;
+  Result<void> begin_snapshot(const stream::DatabaseInfo& info, const Position& start,
+                              std::uint32_t page_size, Pgno page_count) override;
   Result<void> snapshot_page(DatabaseId id, Pgno pgno, Bytes page) override;
   Result<void> end_snapshot(DatabaseId id, const Position& end) override;
   Result<void> change_set(DatabaseId id, const stream::ChangeSetInfo& info, const Image& image) override;
@@ -124,6 +124,8 @@ class Databases final : public stream::Source, public stream::Sink {
   Result<void> set_apart(const std::string& directory, DatabaseId id, const std::string& why);
   void adopt_at_start(std::uint64_t parent, int parent_fd, const std::string& name, const std::string& path);
   void adopt_below(const std::string& directory, const std::string& relative);
+  /// `task` answers a request, which needs the device: not a thing for the mount's threads.
+  std::function<void()> on_worker(std::function<void()> task);
   void advance_base_soon(DatabaseId id);
   void try_reconcile(const std::weak_ptr<Database>& database);
   void notify(DatabaseId id);

@@ -31,7 +31,8 @@ Result<void> Databases::announce(const stream::DatabaseInfo& announced) {
     if (auto it = receiving_.find(info.id.value); it != receiving_.end()) it->second->set_info(info);
     return {};
   }
-  if (MountWork* work = work_; work != nullptr && database->path() != info.path) work->rename(database, info.path);
+  if (MountWork* work = work_; work != nullptr && database->path() != info.path)
+    work->rename(database, info.path);
   return database->set_attributes(info.mode, info.uid, info.gid);
 }
 
@@ -52,7 +53,8 @@ Result<void> Databases::begin_snapshot(const stream::DatabaseInfo& announced, co
   if (auto database = find_by_id(info.id)) {
     // What this node has beyond its primary lost: kept where a person can look at it.
     const Position here = database->published();
-    const bool beyond = here.txid > start.txid || (here.txid == start.txid && here.checksum != start.checksum);
+    const bool beyond =
+        here.txid > start.txid || (here.txid == start.txid && here.checksum != start.checksum);
     if (beyond) RILL_TRY(park(environment_, *database));
   }
   {
@@ -72,7 +74,8 @@ Result<void> Databases::snapshot_page(DatabaseId id, Pgno pgno, Bytes page) {
     auto it = receiving_.find(id.value);
     if (it != receiving_.end()) receiver = it->second;
   }
-  if (!receiver) return make_error(ErrorCode::kInvalid, "snapshot page without a snapshot: " + to_hex(id.value));
+  if (!receiver)
+    return make_error(ErrorCode::kInvalid, "snapshot page without a snapshot: " + to_hex(id.value));
   return receiver->page(pgno, page);
 }
 
@@ -116,7 +119,9 @@ Result<void> Databases::finish_snapshot(DatabaseId id) {
   RILL_ASSIGN(auto opened, log::Log::open(files, environment_.clock, directory + "/log", id, start,
                                           environment_.log_options, content.position().txid));
   receiver->release();
-  Prepared prepared{{receiver->info(), content, {content.position(), content.position(), content.page_size()},
+  Prepared prepared{{receiver->info(),
+                     content,
+                     {content.position(), content.position(), content.page_size()},
                      std::move(opened.log)},
                     receiver->path()};
   prepare(receiver->info().path, std::move(prepared));
@@ -180,7 +185,8 @@ Result<void> Databases::change_set(DatabaseId id, const stream::ChangeSetInfo& i
   }
   auto database = find_by_id(id);
   if (!database) database = wait_until_installed(id);
-  if (!database) return make_error(ErrorCode::kPositionMismatch, "database " + to_hex(id.value) + " is not here");
+  if (!database)
+    return make_error(ErrorCode::kPositionMismatch, "database " + to_hex(id.value) + " is not here");
   RILL_TRY(database->receive(info, image));
   progressed(*database);
   if (MountWork* work = work_) work->apply(database);

@@ -1,7 +1,7 @@
 // The primary's databases as the publisher reads them: change sets from the log, pages for snapshots.
 #include "fs/databases.h"
-#include "replication/ltx/checksum.h"
 #include "replication/log/reader.h"
+#include "replication/ltx/checksum.h"
 
 namespace rillfs {
 namespace {
@@ -18,9 +18,9 @@ class LogCursor final : public stream::ChangeSetCursor {
     RILL_ASSIGN(auto record, reader_.next(database_->published().txid));
     if (!record) return std::optional<stream::ChangeSetInfo>();
     database_->pin_log(this, record->max_txid);
-    return std::optional<stream::ChangeSetInfo>(stream::ChangeSetInfo{record->pre_position(), record->post_position(),
-                                                                      record->image_size, record->timestamp_ms,
-                                                                      record->log_offset});
+    return std::optional<stream::ChangeSetInfo>(
+        stream::ChangeSetInfo{record->pre_position(), record->post_position(), record->image_size,
+                              record->timestamp_ms, record->log_offset});
   }
   Result<std::size_t> read(MutableBytes into) override { return reader_.read(into); }
 

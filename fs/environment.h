@@ -32,7 +32,8 @@ struct Environment {
   /// A database was created, renamed, dropped, or has published a change set. Any thread; must not block.
   std::function<void(DatabaseId)> changed = [](DatabaseId) {};
   /// A name's first commit has made it a replicated database. Called with the database's mutex held.
-  std::function<void(const std::shared_ptr<Database>&, DatabaseId)> registered = [](const auto&, DatabaseId) {};
+  std::function<void(const std::shared_ptr<Database>&, DatabaseId)> registered = [](const auto&, DatabaseId) {
+  };
   /// A replica's log has a new change set to apply. Any thread; must not block.
   std::function<void(DatabaseId)> received = [](DatabaseId) {};
   /// The database file now holds everything up to a position: upkeep may record a new replay base.
@@ -41,7 +42,9 @@ struct Environment {
   Epoch current_epoch() const { return Epoch{epoch.load()}; }
   std::string tree_directory() const { return data_directory + "/tree"; }
   std::string databases_directory() const { return data_directory + "/dbs"; }
-  std::string database_directory(DatabaseId id) const { return databases_directory() + "/" + to_hex(id.value); }
+  std::string database_directory(DatabaseId id) const {
+    return databases_directory() + "/" + to_hex(id.value);
+  }
   std::string spool_directory() const { return data_directory + "/spool"; }
   std::string parked_directory() const { return data_directory + "/parked"; }
 };

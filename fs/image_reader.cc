@@ -21,7 +21,8 @@ Result<ImageSummary> read_pages(ByteSource& source, const std::function<Result<v
 
 }  // namespace
 
-Result<ImageSummary> read_image(FileSystem& files, const stream::ChangeSetInfo& info, const stream::Sink::Image& image,
+Result<ImageSummary> read_image(FileSystem& files, const stream::ChangeSetInfo& info,
+                                const stream::Sink::Image& image,
                                 const std::function<Result<void>(Pgno, Bytes)>& page) {
   std::unique_ptr<File> file;
   std::unique_ptr<ByteSource> source;
@@ -36,7 +37,8 @@ Result<ImageSummary> read_image(FileSystem& files, const stream::ChangeSetInfo& 
                          summary.trailer.post_apply == info.post.checksum &&
                          (summary.header.is_snapshot() || summary.header.pre_apply == info.pre.checksum);
   if (announced) return summary;
-  return make_error(ErrorCode::kCorrupt, "the change set is not the one that was announced as " + to_text(info.post));
+  return make_error(ErrorCode::kCorrupt,
+                    "the change set is not the one that was announced as " + to_text(info.post));
 }
 
 }  // namespace rillfs

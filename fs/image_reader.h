@@ -21,7 +21,8 @@ struct ImageSummary {
 
 /// Reads the whole image, verifies its own checksum, and hands each page to `page` (which may be empty).
 /// kCorrupt when it does not verify or is not the change set that `info` announces.
-Result<ImageSummary> read_image(FileSystem& files, const stream::ChangeSetInfo& info, const stream::Sink::Image& image,
+Result<ImageSummary> read_image(FileSystem& files, const stream::ChangeSetInfo& info,
+                                const stream::Sink::Image& image,
                                 const std::function<Result<void>(Pgno, Bytes)>& page);
 
 }  // namespace rillfs

@@ -36,7 +36,8 @@ std::shared_ptr<apply::Applier> MountWork::applier(const std::shared_ptr<Databas
   if (stopping_) return nullptr;
   auto& applier = appliers_[database.get()];
   if (!applier) {
-    applier = std::make_shared<apply::Applier>(databases_, database, threads_, options_.mountpoint, options_.applier);
+    applier = std::make_shared<apply::Applier>(databases_, database, threads_, options_.mountpoint,
+                                               options_.applier);
   }
   return applier;
 }

@@ -20,7 +20,8 @@ Result<void> park(Environment& environment, Database& database) {
   const std::string temporary = directory + ".tmp";
   RILL_TRY(files.make_directories(temporary, kPark));
   {
-    RILL_ASSIGN(auto from, files.open(environment.tree_directory() + "/" + database.path(), OpenMode::kRead, kPark));
+    RILL_ASSIGN(auto from,
+                files.open(environment.tree_directory() + "/" + database.path(), OpenMode::kRead, kPark));
     RILL_ASSIGN(auto to, files.open(temporary + "/database", OpenMode::kCreate, kPark));
     Buffer chunk(std::size_t{1} << 20);
     for (std::uint64_t offset = 0;; offset += chunk.size()) {
@@ -29,16 +30,17 @@ Result<void> park(Environment& environment, Database& database) {
       if (n < chunk.size()) break;
     }
     Content content = database.content();  // at the end already: only pages are written
-    RILL_TRY(replay(files, database.log_directory(), database.id(), database.details().base, position.txid, *to,
-                    content));
+    RILL_TRY(replay(files, database.log_directory(), database.id(), database.details().base, position.txid,
+                    *to, content));
     RILL_TRY(to->sync_data(kPark));
   }
   RILL_TRY(save_database_info(files, temporary, database.info()));
   RILL_TRY(files.rename(temporary, directory, kPark));
   RILL_TRY(files.sync_directory(environment.parked_directory(), kPark));
-  spdlog::warn("{}: this node had transactions up to {} that its primary does not have. They are kept in {}; the "
-               "database now follows the primary",
-               database.path(), to_text(position), directory);
+  spdlog::warn(
+      "{}: this node had transactions up to {} that its primary does not have. They are kept in {}; the "
+      "database now follows the primary",
+      database.path(), to_text(position), directory);
   return {};
 }
 

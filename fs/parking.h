@@ -8,7 +8,8 @@
 
 namespace rillfs {
 
-/// Copies the database as of its logged position; durable when it returns. Does nothing if it is there already.
+/// Copies the database as of its logged position; durable when it returns. Does nothing if it is there
+/// already.
 Result<void> park(Environment& environment, Database& database);
 
 }  // namespace rillfs

@@ -32,11 +32,13 @@ Result<void> Database::scan_whole_wal() {
   RILL_ASSIGN(std::uint64_t size, wal_->size(kReconcile));
   std::uint8_t bytes[sqlite::kWalHeaderSize];
   RILL_ASSIGN(std::size_t got, wal_->read_at(bytes, 0, kReconcile));
-  auto header = got == sizeof bytes ? sqlite::parse_wal_header(bytes) : make_error(ErrorCode::kCorrupt, "short");
+  auto header =
+      got == sizeof bytes ? sqlite::parse_wal_header(bytes) : make_error(ErrorCode::kCorrupt, "short");
   if (!header) return {};
   scanner_.begin(*header);
   const WalView view(*wal_);
-  RILL_ASSIGN(auto transaction, scanner_.written(view, sqlite::kWalHeaderSize, size - sqlite::kWalHeaderSize));
+  RILL_ASSIGN(auto transaction,
+              scanner_.written(view, sqlite::kWalHeaderSize, size - sqlite::kWalHeaderSize));
   while (transaction) {
     scanner_.commit(*transaction);
     RILL_ASSIGN(transaction, scanner_.written(view, scanner_.committed_end(), 0));
@@ -86,10 +88,12 @@ Result<bool> Database::reconcile_locked() {
   }
   unlogged_writes_.fetch_sub(writes);
   if (replicated_) {
-    auto removed = environment_.files.remove(environment_.database_directory(info_.id) + "/unlogged", kReconcile);
+    auto removed =
+        environment_.files.remove(environment_.database_directory(info_.id) + "/unlogged", kReconcile);
     if (!removed && removed.error().code != ErrorCode::kNotFound) return removed.error();
     environment_.backfilled(info_.id);
-    if (changed) spdlog::info("{}: taken over as it is, position {}", info_.path, to_text(content_.position()));
+    if (changed)
+      spdlog::info("{}: taken over as it is, position {}", info_.path, to_text(content_.position()));
   }
   return true;
 }

@@ -1,13 +1,12 @@
 // Coming back up: every database in the data directory is brought to its log's end, then its companions go.
 //
 // A database whose log ends at its replay base was closed cleanly: nothing but headers and page checksums is
-// read. Otherwise the log is replayed from the base over the file, which never holds uncommitted pages, so that a
-// journal is always obsolete and a WAL holds nothing that the log does not have.
+// read. Otherwise the log is replayed from the base over the file, which never holds uncommitted pages, so
+// that a journal is always obsolete and a WAL holds nothing that the log does not have.
+#include <fcntl.h>
 #include <spdlog/spdlog.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <fcntl.h>
 
 #include <cerrno>
 
@@ -86,13 +85,15 @@ Result<void> Databases::recover_one(DatabaseId id) {
   RILL_ASSIGN(auto info, load_database_info(files, directory, id));
   RILL_ASSIGN(StoredBase stored, load_base(files, directory));
   const std::string file_path = environment_.tree_directory() + "/" + info.path;
-  RILL_ASSIGN(auto opened, log::Log::open(files, environment_.clock, directory + "/log", id,
-                                          log::LogState{stored.content.position(), stored.content.hash(), 0, 0},
-                                          environment_.log_options, stored.base.position.txid));
+  RILL_ASSIGN(auto opened,
+              log::Log::open(files, environment_.clock, directory + "/log", id,
+                             log::LogState{stored.content.position(), stored.content.hash(), 0, 0},
+                             environment_.log_options, stored.base.position.txid));
   if (opened.torn_bytes != 0) {
-    spdlog::warn("{}: the last {} bytes of its log were incomplete, of a transaction that was never acknowledged as "
-                 "durable; they are cut off",
-                 info.path, opened.torn_bytes);
+    spdlog::warn(
+        "{}: the last {} bytes of its log were incomplete, of a transaction that was never acknowledged as "
+        "durable; they are cut off",
+        info.path, opened.torn_bytes);
   }
   const Position end = opened.log->end().position;
   RILL_ASSIGN(bool there, files.exists(file_path, kRecover));
@@ -175,10 +176,12 @@ Result<void> Database::write_back() {
   Buffer page(content_.page_size());
   for (const auto& [pgno, frame] : scanner_.frames()) {
     RILL_TRY(read_page_below(pgno, content_.page_size(), page));
-    RILL_TRY(file_->write_at(page, (std::uint64_t{pgno.value} - 1) * content_.page_size(), "close: write back"));
+    RILL_TRY(
+        file_->write_at(page, (std::uint64_t{pgno.value} - 1) * content_.page_size(), "close: write back"));
   }
   if (scanner_.header()) {
-    RILL_TRY(file_->truncate(std::uint64_t{content_.page_count().value} * content_.page_size(), "close: write back"));
+    RILL_TRY(file_->truncate(std::uint64_t{content_.page_count().value} * content_.page_size(),
+                             "close: write back"));
   }
   scanner_.end();
   wal_.reset();

@@ -25,8 +25,8 @@ Result<std::vector<PageChange>> write_pages(ByteSource& source, File& target, st
 
 }  // namespace
 
-Result<Replayed> replay(FileSystem& files, const std::string& log_directory, DatabaseId id, const Position& after,
-                        Txid end, File& target, Content& content) {
+Result<Replayed> replay(FileSystem& files, const std::string& log_directory, DatabaseId id,
+                        const Position& after, Txid end, File& target, Content& content) {
   Replayed replayed;
   RILL_ASSIGN(auto reader, log::open_reader(files, log_directory, id, after));
   for (;;) {

@@ -17,10 +17,10 @@ struct Replayed {
   std::uint64_t pages = 0;
 };
 
-/// Applies every record after `after` up to the end of the log in `log_directory` to `target`, and those after
-/// `content`'s position to `content` as well, which must then sum up to what each record says (kCorrupt if not).
-/// Sets the file's size. Nothing is synced.
-Result<Replayed> replay(FileSystem& files, const std::string& log_directory, DatabaseId id, const Position& after,
-                        Txid end, File& target, Content& content);
+/// Applies every record after `after` up to the end of the log in `log_directory` to `target`, and those
+/// after `content`'s position to `content` as well, which must then sum up to what each record says (kCorrupt
+/// if not). Sets the file's size. Nothing is synced.
+Result<Replayed> replay(FileSystem& files, const std::string& log_directory, DatabaseId id,
+                        const Position& after, Txid end, File& target, Content& content);
 
 }  // namespace rillfs

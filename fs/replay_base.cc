@@ -15,7 +15,8 @@ constexpr Label kLoad = "recovery: read base";
 constexpr Label kSave = "base: record";
 
 nlohmann::json to_json(const Position& position) {
-  return {{"epoch", position.epoch.value}, {"txid", to_hex(position.txid.value)},
+  return {{"epoch", position.epoch.value},
+          {"txid", to_hex(position.txid.value)},
           {"checksum", to_hex(position.checksum.value)}};
 }
 
@@ -75,7 +76,8 @@ Result<void> remove_stale_sums(FileSystem& files, const std::string& directory, 
   RILL_ASSIGN(auto entries, files.list(directory, kSave));
   for (const DirectoryEntry& entry : entries) {
     const std::string path = directory + "/" + entry.name;
-    if (entry.name.starts_with("pages-") && path != sums_path(directory, at)) RILL_TRY(files.remove(path, kSave));
+    if (entry.name.starts_with("pages-") && path != sums_path(directory, at))
+      RILL_TRY(files.remove(path, kSave));
   }
   return {};
 }
@@ -111,7 +113,8 @@ Result<void> save_base(FileSystem& files, const std::string& directory, const Po
     store_be(bytes.data() + 32, crc.value());
     RILL_TRY(replace_file(files, sums_path(directory, at), bytes, kSave));
   }
-  nlohmann::json json{{"base", to_json(position)}, {"sums_at", to_json(at)}, {"page_size", content.page_size()}};
+  nlohmann::json json{
+      {"base", to_json(position)}, {"sums_at", to_json(at)}, {"page_size", content.page_size()}};
   const std::string text = json.dump(2) + "\n";
   RILL_TRY(replace_file(files, directory + "/base.json",
                         Bytes(reinterpret_cast<const std::uint8_t*>(text.data()), text.size()), kSave));

@@ -1,8 +1,10 @@
 // From where a crash is repaired: what the database file holds for certain, and the page checksums on disk.
 //
-//   base.json   position that the file's durable content has reached at least (every page is as of it or newer,
+//   base.json   position that the file's durable content has reached at least (every page is as of it or
+//   newer,
 //               and what is newer is in the log after it); the position that pages.crc is of; page size
-//   pages-TXID.crc  the checksums of pages 1..n as of that second position, 8 bytes each, big-endian, after a header:
+//   pages-TXID.crc  the checksums of pages 1..n as of that second position, 8 bytes each, big-endian, after a
+//   header:
 //                 0   8  magic "RILLCRC1"
 //                 8   8  TXID          16  8  rolling checksum
 //                24   4  page size     28  4  number of pages

@@ -12,7 +12,8 @@ constexpr Label kLabel = "snapshot: receive";
 
 Result<std::unique_ptr<SnapshotReceiver>> SnapshotReceiver::begin(Environment& environment,
                                                                   const stream::DatabaseInfo& info,
-                                                                  const Position& start, std::uint32_t page_size) {
+                                                                  const Position& start,
+                                                                  std::uint32_t page_size) {
   std::unique_ptr<SnapshotReceiver> receiver(new SnapshotReceiver(environment, info, start, page_size));
   receiver->path_ = environment.spool_directory() + "/snapshot-" + to_hex(info.id.value);
   RILL_ASSIGN(receiver->file_, environment.files.open(receiver->path_, OpenMode::kCreate, kLabel));
@@ -22,7 +23,8 @@ Result<std::unique_ptr<SnapshotReceiver>> SnapshotReceiver::begin(Environment& e
 
 SnapshotReceiver::~SnapshotReceiver() {
   if (released_ || path_.empty()) return;
-  if (auto removed = environment_.files.remove(path_, kLabel); !removed) spdlog::debug(removed.error().message);
+  if (auto removed = environment_.files.remove(path_, kLabel); !removed)
+    spdlog::debug(removed.error().message);
 }
 
 Result<void> SnapshotReceiver::page(Pgno pgno, Bytes data) {
@@ -36,10 +38,11 @@ Result<void> SnapshotReceiver::page(Pgno pgno, Bytes data) {
   return file_->write_at(data, (std::uint64_t{pgno.value} - 1) * page_size_, kLabel);
 }
 
-Result<void> SnapshotReceiver::change_set(const stream::ChangeSetInfo& info, const stream::Sink::Image& image) {
+Result<void> SnapshotReceiver::change_set(const stream::ChangeSetInfo& info,
+                                          const stream::Sink::Image& image) {
   if (info.pre.txid != position_.txid || info.pre.checksum != position_.checksum) {
-    return make_error(ErrorCode::kPositionMismatch, "snapshot at " + to_text(position_) +
-                                                        ": the change set follows " + to_text(info.pre));
+    return make_error(ErrorCode::kPositionMismatch,
+                      "snapshot at " + to_text(position_) + ": the change set follows " + to_text(info.pre));
   }
   std::uint32_t page_size = page_size_;
   RILL_ASSIGN(ImageSummary head, read_image(environment_.files, info, image, nullptr));
@@ -62,8 +65,8 @@ Result<void> SnapshotReceiver::verify() {
     if (sum != 0) rolling = rolling.toggled(Checksum{sum});
   }
   if (rolling != position_.checksum) {
-    return make_error(ErrorCode::kCorrupt, "the snapshot sums up to " + to_hex(rolling.value) + ", not to " +
-                                               to_text(position_));
+    return make_error(ErrorCode::kCorrupt,
+                      "the snapshot sums up to " + to_hex(rolling.value) + ", not to " + to_text(position_));
   }
   RILL_TRY(file_->truncate(std::uint64_t{sums_.size()} * page_size_, kLabel));
   return file_->sync_data(kLabel);

@@ -16,7 +16,8 @@ namespace rillfs {
 /// Threads: one at a time.
 class SnapshotReceiver {
  public:
-  static Result<std::unique_ptr<SnapshotReceiver>> begin(Environment& environment, const stream::DatabaseInfo& info,
+  static Result<std::unique_ptr<SnapshotReceiver>> begin(Environment& environment,
+                                                         const stream::DatabaseInfo& info,
                                                          const Position& start, std::uint32_t page_size);
   /// Removes the file, unless it was released.
   ~SnapshotReceiver();
@@ -28,7 +29,8 @@ class SnapshotReceiver {
   Result<void> change_set(const stream::ChangeSetInfo& info, const stream::Sink::Image& image);
   /// All pages and all change sets up to the end are here.
   bool complete() const { return end_ && position_.txid >= end_->txid; }
-  /// Compares the whole content with the position's checksum and makes the file durable. kCorrupt if it differs.
+  /// Compares the whole content with the position's checksum and makes the file durable. kCorrupt if it
+  /// differs.
   Result<void> verify();
 
   const stream::DatabaseInfo& info() const { return info_; }
@@ -42,7 +44,8 @@ class SnapshotReceiver {
   void release() { released_ = true; }
 
  private:
-  SnapshotReceiver(Environment& environment, stream::DatabaseInfo info, Position start, std::uint32_t page_size)
+  SnapshotReceiver(Environment& environment, stream::DatabaseInfo info, Position start,
+                   std::uint32_t page_size)
       : environment_(environment), info_(std::move(info)), position_(start), page_size_(page_size) {}
 
   Environment& environment_;

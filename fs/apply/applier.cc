@@ -130,9 +130,10 @@ Result<void> Applier::append(PageSource& pages, const log::RecordInfo& record) {
   RILL_ASSIGN(WalState before, appender_->state());
   if (before.wal_bytes > options_.wal_limit_bytes && before.backfilled < before.frames) {
     checkpoint_soon(before);
-    return make_error(ErrorCode::kBusy, "the WAL has reached " + std::to_string(before.wal_bytes >> 20) +
-                                            " MiB because a reader on this node stays in one transaction; it goes on "
-                                            "when that ends (replica.wal_limit)");
+    return make_error(ErrorCode::kBusy,
+                      "the WAL has reached " + std::to_string(before.wal_bytes >> 20) +
+                          " MiB because a reader on this node stays in one transaction; it goes on "
+                          "when that ends (replica.wal_limit)");
   }
   const Position position = database_->applied_position();
   RILL_ASSIGN(AppendResult appended, appender_->append(pages, record.commit));
@@ -192,7 +193,8 @@ void Applier::checkpoint_soon(const WalState& state) {
 void Applier::warm(const std::function<void()>& done) {
   if (!appender_ && !closed_ && database_->wal_mode() && !database_->is_dropped()) {
     if (auto opened = open_appender(); !opened) {
-      spdlog::warn("{}: its WAL could not be prepared for readers: {}", database_->path(), opened.error().message);
+      spdlog::warn("{}: its WAL could not be prepared for readers: {}", database_->path(),
+                   opened.error().message);
     }
   }
   done();
@@ -215,7 +217,8 @@ Result<void> Applier::rename(const std::string& new_path) {
   const std::string to = mountpoint_ + "/" + new_path;
   if (::rename(from.c_str(), to.c_str()) < 0) return errno_error(errno, from);
   for (const char* suffix : {"-wal", "-shm"}) {
-    if (::rename((from + suffix).c_str(), (to + suffix).c_str()) < 0 && errno != ENOENT) return errno_error(errno, from);
+    if (::rename((from + suffix).c_str(), (to + suffix).c_str()) < 0 && errno != ENOENT)
+      return errno_error(errno, from);
   }
   return {};
 }

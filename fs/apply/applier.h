@@ -1,8 +1,8 @@
 // Applies one replicated database's log on a replica, change set by change set, in order.
 //
-// A database that applications have open in WAL mode is *warm*: change sets are appended to its WAL. Otherwise
-// they are written to its file under SQLite's locks. The log is read here by a reader of our own, so that no
-// change set waits in memory.
+// A database that applications have open in WAL mode is *warm*: change sets are appended to its WAL.
+// Otherwise they are written to its file under SQLite's locks. The log is read here by a reader of our own,
+// so that no change set waits in memory.
 #pragma once
 
 #include <atomic>
@@ -35,8 +35,8 @@ struct ApplierOptions {
 /// Threads: apply, warm, cool, rename, close run on the strand; the rest anywhere.
 class Applier : public std::enable_shared_from_this<Applier> {
  public:
-  Applier(Databases& databases, std::shared_ptr<Database> database, MountThreads& threads, std::string mountpoint,
-          ApplierOptions options);
+  Applier(Databases& databases, std::shared_ptr<Database> database, MountThreads& threads,
+          std::string mountpoint, ApplierOptions options);
 
   const MountThreads::Strand& strand() const { return strand_; }
   bool is_warm() const { return warm_; }

@@ -39,7 +39,8 @@ MountThreads::MountThreads(int count) {
     everybody.arrive_and_wait();
   });
   founder.join();
-  if (!own_table) throw std::runtime_error("close_range(CLOSE_RANGE_UNSHARE) failed: Linux 5.9 or newer is needed");
+  if (!own_table)
+    throw std::runtime_error("close_range(CLOSE_RANGE_UNSHARE) failed: Linux 5.9 or newer is needed");
 }
 
 MountThreads::~MountThreads() { stop(); }

@@ -1,9 +1,10 @@
 // The threads that use the mount: a small pool in a descriptor table of its own.
 //
-// A thread that waits for an answer of its own mount must not hold /dev/fuse open: after a kill -9 it would wait
-// for ever for an answer that nobody gives, and every application with it. One thread therefore takes a table of
-// its own (unshare(CLONE_FILES)), closes everything in it but the standard streams, and starts the pool, whose
-// threads inherit the table. Descriptors of the rest of the process mean nothing here, and the other way round.
+// A thread that waits for an answer of its own mount must not hold /dev/fuse open: after a kill -9 it would
+// wait for ever for an answer that nobody gives, and every application with it. One thread therefore takes a
+// table of its own (unshare(CLONE_FILES)), closes everything in it but the standard streams, and starts the
+// pool, whose threads inherit the table. Descriptors of the rest of the process mean nothing here, and the
+// other way round.
 #pragma once
 
 #include <sys/types.h>

@@ -63,8 +63,8 @@ class Committer {
   };
   std::vector<Pgno> candidates(const Transaction& transaction) const;
   /// False: nothing differs, and what the sink got is to be forgotten.
-  Result<bool> encode(const Transaction& transaction, const std::vector<Pgno>& candidates, const ltx::Header& header,
-                      ByteSink& sink);
+  Result<bool> encode(const Transaction& transaction, const std::vector<Pgno>& candidates,
+                      const ltx::Header& header, ByteSink& sink);
   ltx::Header header(const Transaction& transaction) const;
   log::NewRecord record(const ltx::Header& header) const;
 

@@ -60,7 +60,8 @@ Result<void> Staging::write(FileSystem& files, const std::string& directory, Fil
   return {};
 }
 
-Result<void> Staging::resize(FileSystem& files, const std::string& directory, File& below, std::uint64_t size) {
+Result<void> Staging::resize(FileSystem& files, const std::string& directory, File& below,
+                             std::uint64_t size) {
   RILL_TRY(require_file(files, directory));
   const std::uint64_t before = present_size(below);
   if (size < before) {

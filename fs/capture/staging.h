@@ -1,7 +1,7 @@
 // Uncommitted pages of a rollback-journal transaction, kept away from the database file.
 //
-// Writes land in an unnamed file at the same offsets as in the database; a bit per sector says which bytes are
-// there. Memory is bounded by the bitmap: 1 bit for each 512 bytes up to the highest offset written.
+// Writes land in an unnamed file at the same offsets as in the database; a bit per sector says which bytes
+// are there. Memory is bounded by the bitmap: 1 bit for each 512 bytes up to the highest offset written.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,8 @@ class Staging {
   std::optional<std::uint64_t> size() const { return size_; }
 
   /// Takes bytes over. Where they do not fill a sector, the rest of it comes from `below`, the database file.
-  Result<void> write(FileSystem& files, const std::string& directory, File& below, Bytes bytes, std::uint64_t offset);
+  Result<void> write(FileSystem& files, const std::string& directory, File& below, Bytes bytes,
+                     std::uint64_t offset);
   /// Cuts or extends; cut bytes read as zeros if the file grows again.
   Result<void> resize(FileSystem& files, const std::string& directory, File& below, std::uint64_t size);
   /// Reads as the transaction sees the file: staged bytes, else those of `below`; fewer only at the end.

@@ -79,8 +79,9 @@ WalTransaction WalScanner::take(Pgno commit) {
     transaction.pages.emplace_back(open_[i], committed_.frame + 1 + static_cast<std::uint32_t>(i));
   }
   // The last frame of each page counts: order by page, newest first, and keep the first of each.
-  std::sort(transaction.pages.begin(), transaction.pages.end(),
-            [](const auto& a, const auto& b) { return a.first != b.first ? a.first < b.first : a.second > b.second; });
+  std::sort(transaction.pages.begin(), transaction.pages.end(), [](const auto& a, const auto& b) {
+    return a.first != b.first ? a.first < b.first : a.second > b.second;
+  });
   transaction.pages.erase(std::unique(transaction.pages.begin(), transaction.pages.end(),
                                       [](const auto& a, const auto& b) { return a.first == b.first; }),
                           transaction.pages.end());

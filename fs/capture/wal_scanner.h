@@ -1,13 +1,14 @@
 // Finds committed transactions in the bytes of a WAL.
 //
-// Frames are verified in order (salts, cumulative checksum). When the chain verifies up to a frame whose commit
-// field is not zero, there is a transaction. What the scanner must cope with (design: Capture, WAL mode):
+// Frames are verified in order (salts, cumulative checksum). When the chain verifies up to a frame whose
+// commit field is not zero, there is a transaction. What the scanner must cope with (design: Capture, WAL
+// mode):
 //   - frames of the open transaction may be written again in any order (cache spill): "verified" moves back;
 //   - frames may be abandoned (rollback) and written over from the last commit on;
 //   - one frame may arrive in several writes, and one write may hold many frames.
 //
-// Costs: nothing is verified until a frame with a commit field has been seen, since before that there is nothing
-// to find; then every frame is read once.
+// Costs: nothing is verified until a frame with a commit field has been seen, since before that there is
+// nothing to find; then every frame is read once.
 #pragma once
 
 #include <cstdint>
@@ -58,8 +59,8 @@ class WalScanner {
   void end() { header_.reset(); }
   const std::optional<sqlite::WalHeader>& header() const { return header_; }
 
-  /// Bytes [offset, offset + size) have been written or are about to be; `view` shows the WAL with them. Returns
-  /// the transaction that they complete, if they do: call `commit` when it is safe, or `refuse` it.
+  /// Bytes [offset, offset + size) have been written or are about to be; `view` shows the WAL with them.
+  /// Returns the transaction that they complete, if they do: call `commit` when it is safe, or `refuse` it.
   Result<std::optional<WalTransaction>> written(const WalView& view, std::uint64_t offset, std::size_t size);
   /// The transaction found last is committed: it can no longer be overwritten.
   void commit(const WalTransaction& transaction);
@@ -97,8 +98,9 @@ class WalScanner {
   std::optional<sqlite::WalHeader> header_;
   Point committed_;
   Point verified_;
-  std::vector<Pgno> open_;                    ///< pages of the frames committed_+1 .. verified_
-  std::vector<std::uint32_t> candidates_;     ///< frames beyond committed_ whose commit field is not 0, ascending
+  std::vector<Pgno> open_;  ///< pages of the frames committed_+1 .. verified_
+  std::vector<std::uint32_t>
+      candidates_;  ///< frames beyond committed_ whose commit field is not 0, ascending
   std::unordered_map<Pgno, std::uint32_t> frames_;
   std::unordered_map<Pgno, std::uint32_t> waiting_;  ///< frames not yet known to be in the database file
   Pgno size_;  ///< of the database after the last committed frame; 0 before the first

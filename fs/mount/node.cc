@@ -23,7 +23,8 @@ std::string Node::backing_path() const {
 
 Result<struct stat> Node::status() const {
   struct stat status {};
-  if (::fstatat(path_fd_, "", &status, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0) return errno_error(errno, "stat");
+  if (::fstatat(path_fd_, "", &status, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0)
+    return errno_error(errno, "stat");
   return status;
 }
 

@@ -1,8 +1,8 @@
 // One file or directory that the kernel knows by number.
 //
 // The number ("nodeid") is the backing file's inode number, so that a restarted daemon can find it again; the
-// root is 1 as FUSE demands. An O_PATH descriptor keeps the backing inode alive, and with it its number, until
-// the kernel forgets the node. A file handle carries no state: what is open is counted here.
+// root is 1 as FUSE demands. An O_PATH descriptor keeps the backing inode alive, and with it its number,
+// until the kernel forgets the node. A file handle carries no state: what is open is counted here.
 #pragma once
 
 #include <sys/stat.h>
@@ -59,8 +59,8 @@ class Node {
   Place place() const;
   void set_place(Place place);
 
-  /// Counts one more open handle; the first one opens the backing file read-write (read-only where that is not
-  /// allowed). `created` hands over a descriptor that CREATE already has.
+  /// Counts one more open handle; the first one opens the backing file read-write (read-only where that is
+  /// not allowed). `created` hands over a descriptor that CREATE already has.
   Result<std::shared_ptr<File>> open(std::unique_ptr<File> created = nullptr);
   /// One handle less; the last one closes the backing file.
   void close();

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <memory>
 
 namespace rillfs::mount {
@@ -16,7 +17,9 @@ constexpr std::size_t kReadSizeMax = 1 << 20;
 /// Handle bits: all that a handle knows.
 constexpr std::uint64_t kDaemonHandle = 1;
 
-RequestContext& context(fuse_req_t request) { return *static_cast<RequestContext*>(fuse_req_userdata(request)); }
+RequestContext& context(fuse_req_t request) {
+  return *static_cast<RequestContext*>(fuse_req_userdata(request));
+}
 
 Requester requester(fuse_req_t request) {
   const fuse_ctx* who = fuse_req_ctx(request);
@@ -28,7 +31,15 @@ Caller caller_of(const fuse_file_info* info) {
   return info != nullptr && (info->fh & kDaemonHandle) != 0 ? Caller::kDaemon : Caller::kApplication;
 }
 
+/// Replies are written to the device, which only one descriptor table has.
+void require_device() {
+  if (descriptor_table() == 0) return;
+  spdlog::critical("bug: a request is answered by a thread without the device");
+  std::abort();
+}
+
 void reply(fuse_req_t request, const Result<void>& result) {
+  require_device();
   fuse_reply_err(request, result ? 0 : to_errno(result.error()));
 }
 
@@ -75,10 +86,11 @@ void handle(fuse_req_t request, RequestKind kind, Handler handler) {
 
 void on_init(void*, fuse_conn_info* connection) {
   // Locks stay in the kernel, writes come through at once, and only we say when cached data is stale.
-  connection->want &= ~static_cast<unsigned>(FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_WRITEBACK_CACHE |
-                                             FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_ATOMIC_O_TRUNC |
-                                             FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
-  if ((connection->capable & FUSE_CAP_EXPLICIT_INVAL_DATA) != 0) connection->want |= FUSE_CAP_EXPLICIT_INVAL_DATA;
+  connection->want &= ~static_cast<unsigned>(
+      FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_AUTO_INVAL_DATA |
+      FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
+  if ((connection->capable & FUSE_CAP_EXPLICIT_INVAL_DATA) != 0)
+    connection->want |= FUSE_CAP_EXPLICIT_INVAL_DATA;
   if ((connection->capable & FUSE_CAP_PARALLEL_DIROPS) != 0) connection->want |= FUSE_CAP_PARALLEL_DIROPS;
   if ((connection->capable & FUSE_CAP_CACHE_SYMLINKS) != 0) connection->want |= FUSE_CAP_CACHE_SYMLINKS;
   connection->time_gran = 1;
@@ -99,7 +111,8 @@ void on_forget_multi(fuse_req_t request, std::size_t count, fuse_forget_data* fo
 }
 
 void on_getattr(fuse_req_t request, fuse_ino_t id, fuse_file_info*) {
-  handle(request, RequestKind::kGetattr, [&] { reply_attributes(request, id, context(request).tree.attributes(id)); });
+  handle(request, RequestKind::kGetattr,
+         [&] { reply_attributes(request, id, context(request).tree.attributes(id)); });
 }
 
 AttributeChange attribute_change(const struct stat* attributes, int set) {
@@ -123,8 +136,9 @@ AttributeChange attribute_change(const struct stat* attributes, int set) {
 
 void on_setattr(fuse_req_t request, fuse_ino_t id, struct stat* attributes, int set, fuse_file_info*) {
   handle(request, RequestKind::kSetattr, [&] {
-    reply_attributes(request, id,
-                     context(request).tree.set_attributes(id, attribute_change(attributes, set), requester(request)));
+    reply_attributes(
+        request, id,
+        context(request).tree.set_attributes(id, attribute_change(attributes, set), requester(request)));
   });
 }
 
@@ -164,10 +178,11 @@ void on_symlink(fuse_req_t request, const char* target, fuse_ino_t parent, const
   });
 }
 
-void on_rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino_t new_parent, const char* new_name,
-               unsigned flags) {
+void on_rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
+               const char* new_name, unsigned flags) {
   handle(request, RequestKind::kRename, [&] {
-    reply(request, context(request).tree.rename(parent, name, new_parent, new_name, flags, requester(request)));
+    reply(request,
+          context(request).tree.rename(parent, name, new_parent, new_name, flags, requester(request)));
   });
 }
 
@@ -182,12 +197,15 @@ void on_open(fuse_req_t request, fuse_ino_t id, fuse_file_info* info) {
     fuse_file_info answer = *info;
     answer.fh = who.caller == Caller::kDaemon ? kDaemonHandle : 0;
     answer.keep_cache = 1;
-    context(request).tree.open_file(id, info->flags, who, [request, answer](Result<Tree::Opened> opened) mutable {
-      if (!opened) return void(fuse_reply_err(request, to_errno(opened.error())));
-      answer.direct_io = opened->is_virtual ? 1 : 0;
-      answer.keep_cache = opened->is_virtual ? 0 : 1;
-      fuse_reply_open(request, &answer);
-    });
+    context(request).tree.open_file(id, info->flags, who,
+                                    [request, answer](Result<Tree::Opened> opened) mutable {
+                                      require_device();
+                                      if (!opened)
+                                        return void(fuse_reply_err(request, to_errno(opened.error())));
+                                      answer.direct_io = opened->is_virtual ? 1 : 0;
+                                      answer.keep_cache = opened->is_virtual ? 0 : 1;
+                                      fuse_reply_open(request, &answer);
+                                    });
   });
 }
 
@@ -226,7 +244,8 @@ void on_write(fuse_req_t request, fuse_ino_t id, const char* data, std::size_t s
 
 void on_flush(fuse_req_t request, fuse_ino_t id, fuse_file_info* info) {
   handle(request, RequestKind::kFlush, [&] {
-    context(request).tree.flush(id, caller_of(info), [request](const Result<void>& done) { reply(request, done); });
+    context(request).tree.flush(id, caller_of(info),
+                                [request](const Result<void>& done) { reply(request, done); });
   });
 }
 
@@ -242,7 +261,8 @@ void on_fsync(fuse_req_t request, fuse_ino_t id, int data_only, fuse_file_info*)
          [&] { reply(request, context(request).tree.sync(id, data_only != 0)); });
 }
 
-void on_fallocate(fuse_req_t request, fuse_ino_t id, int mode, off_t offset, off_t length, fuse_file_info* info) {
+void on_fallocate(fuse_req_t request, fuse_ino_t id, int mode, off_t offset, off_t length,
+                  fuse_file_info* info) {
   handle(request, RequestKind::kFallocate, [&] {
     reply(request, context(request).tree.allocate(id, mode, static_cast<std::uint64_t>(offset),
                                                   static_cast<std::uint64_t>(length), caller_of(info)));
@@ -280,8 +300,9 @@ void on_readdir(fuse_req_t request, fuse_ino_t, std::size_t size, off_t offset, 
       struct stat status {};
       status.st_ino = entry->d_ino;
       status.st_mode = static_cast<mode_t>(entry->d_type) << 12;
-      const std::size_t need = fuse_add_direntry(request, reinterpret_cast<char*>(buffer.data()) + used,
-                                                 buffer.size() - used, entry->d_name, &status, ::telldir(directory));
+      const std::size_t need =
+          fuse_add_direntry(request, reinterpret_cast<char*>(buffer.data()) + used, buffer.size() - used,
+                            entry->d_name, &status, ::telldir(directory));
       if (need > buffer.size() - used) {
         ::seekdir(directory, before);
         break;
@@ -350,8 +371,8 @@ const fuse_lowlevel_ops& request_table() {
 }
 
 std::string_view to_string(RequestKind kind) {
-  static constexpr std::string_view kNames[] = {"lookup", "getattr", "setattr", "open",    "create",
-                                                "read",   "write",   "flush",   "fsync",   "release",
+  static constexpr std::string_view kNames[] = {"lookup", "getattr", "setattr",   "open",      "create",
+                                                "read",   "write",   "flush",     "fsync",     "release",
                                                 "unlink", "rename",  "directory", "fallocate", "other"};
   return kNames[static_cast<std::size_t>(kind)];
 }
@@ -359,18 +380,27 @@ std::string_view to_string(RequestKind kind) {
 int to_errno(const Error& error) {
   if (error.errno_value != 0) return error.errno_value;
   switch (error.code) {
-    case ErrorCode::kNoSpace: return ENOSPC;
-    case ErrorCode::kInvalid: return EINVAL;
-    case ErrorCode::kNotFound: return ENOENT;
-    case ErrorCode::kReadOnly: return EROFS;
-    case ErrorCode::kFenced: return EROFS;
-    case ErrorCode::kBusy: return EAGAIN;
-    case ErrorCode::kUnsupported: return EOPNOTSUPP;
-    case ErrorCode::kClosed: return ESHUTDOWN;
+    case ErrorCode::kNoSpace:
+      return ENOSPC;
+    case ErrorCode::kInvalid:
+      return EINVAL;
+    case ErrorCode::kNotFound:
+      return ENOENT;
+    case ErrorCode::kReadOnly:
+      return EROFS;
+    case ErrorCode::kFenced:
+      return EROFS;
+    case ErrorCode::kBusy:
+      return EAGAIN;
+    case ErrorCode::kUnsupported:
+      return EOPNOTSUPP;
+    case ErrorCode::kClosed:
+      return ESHUTDOWN;
     case ErrorCode::kIo:
     case ErrorCode::kCorrupt:
     case ErrorCode::kPositionMismatch:
-    case ErrorCode::kNotInLog: return EIO;
+    case ErrorCode::kNotInLog:
+      return EIO;
   }
   return EIO;
 }

@@ -1,7 +1,7 @@
 // Kernel requests: libfuse's low-level callbacks, each one call on the Tree and exactly one reply.
 //
-// This is one of the three places where an Error becomes something else (an errno), and one of the three where
-// exceptions end.
+// This is one of the three places where an Error becomes something else (an errno), and one of the three
+// where exceptions end.
 #pragma once
 
 #define FUSE_USE_VERSION 312
@@ -20,15 +20,30 @@ namespace rillfs::mount {
 
 /// Requests by kind, counted since the start: how often the kernel had to ask.
 enum class RequestKind : std::uint8_t {
-  kLookup, kGetattr, kSetattr, kOpen, kCreate, kRead, kWrite, kFlush, kFsync, kRelease, kUnlink, kRename,
-  kDirectory, kFallocate, kOther, kCount
+  kLookup,
+  kGetattr,
+  kSetattr,
+  kOpen,
+  kCreate,
+  kRead,
+  kWrite,
+  kFlush,
+  kFsync,
+  kRelease,
+  kUnlink,
+  kRename,
+  kDirectory,
+  kFallocate,
+  kOther,
+  kCount
 };
 std::string_view to_string(RequestKind kind);
 
 /// What the callbacks work on; handed to libfuse as its user data. Threads: any of the session's workers.
 struct RequestContext {
   Tree& tree;
-  /// Threads of the daemon that use the mount (see docs/how-it-works.md, Threads). Constant after construction.
+  /// Threads of the daemon that use the mount (see docs/how-it-works.md, Threads). Constant after
+  /// construction.
   std::unordered_set<pid_t> daemon_threads;
   std::array<std::atomic<std::uint64_t>, static_cast<std::size_t>(RequestKind::kCount)> counts{};
 };

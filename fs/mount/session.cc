@@ -34,13 +34,15 @@ Result<void> take_over_stale(const std::string& mountpoint) {
   struct stat status {};
   if (::stat(mountpoint.c_str(), &status) == 0) {
     if (mounted_type(mountpoint).find(kSubtype) == std::string::npos) return {};
-    return make_error(ErrorCode::kBusy, mountpoint + " is mounted already by a running rillfs; unmount it first");
+    return make_error(ErrorCode::kBusy,
+                      mountpoint + " is mounted already by a running rillfs; unmount it first");
   }
   if (errno != ENOTCONN && errno != ECONNABORTED) return errno_error(errno, "mount point " + mountpoint);
   spdlog::warn("{} was left mounted by a daemon that died: taking it over", mountpoint);
   if (::umount2(mountpoint.c_str(), MNT_FORCE | MNT_DETACH) == 0) return {};
   const std::string command = "fusermount3 -u -z -- '" + mountpoint + "' 2>/dev/null";
-  if (errno == EPERM && mountpoint.find('\'') == std::string::npos && std::system(command.c_str()) == 0) return {};
+  if (errno == EPERM && mountpoint.find('\'') == std::string::npos && std::system(command.c_str()) == 0)
+    return {};
   return errno_error(errno, "unmount the stale " + mountpoint);
 }
 
@@ -61,8 +63,9 @@ Result<std::unique_ptr<Session>> Session::mount(const SessionOptions& options, R
   if (session == nullptr) return make_error(ErrorCode::kInvalid, "libfuse refused the mount options");
   if (fuse_session_mount(session, options.mountpoint.c_str()) != 0) {
     fuse_session_destroy(session);
-    return make_error(ErrorCode::kIo, "mounting " + options.mountpoint +
-                                          " failed; is /dev/fuse there, and may this user mount (see above)?");
+    return make_error(ErrorCode::kIo,
+                      "mounting " + options.mountpoint +
+                          " failed; is /dev/fuse there, and may this user mount (see above)?");
   }
   ::fcntl(fuse_session_fd(session), F_SETFD, FD_CLOEXEC);
   return std::unique_ptr<Session>(new Session(options, session));

@@ -1,9 +1,9 @@
 // The mount's namespace: names, files and directories as applications see them, without anything of FUSE.
 //
-// The tree lies in a directory of the data directory, name for name; databases and their companions are ordinary
-// files there. What an operation means beyond the file system's own meaning (a commit, a refusal on a replica, a
-// new replicated database) is decided here and done by Database and Databases. `requests.cc` turns kernel
-// requests into these calls and their results into replies.
+// The tree lies in a directory of the data directory, name for name; databases and their companions are
+// ordinary files there. What an operation means beyond the file system's own meaning (a commit, a refusal on
+// a replica, a new replicated database) is decided here and done by Database and Databases. `requests.cc`
+// turns kernel requests into these calls and their results into replies.
 #pragma once
 
 #include <sys/stat.h>
@@ -44,8 +44,12 @@ struct AttributeChange {
   std::optional<uid_t> uid;
   std::optional<gid_t> gid;
   std::optional<std::uint64_t> size;
-  struct timespec accessed {0, UTIME_OMIT};
-  struct timespec modified {0, UTIME_OMIT};
+  struct timespec accessed {
+    0, UTIME_OMIT
+  };
+  struct timespec modified {
+    0, UTIME_OMIT
+  };
 };
 
 /// Threads: any of descriptor table 0.
@@ -57,7 +61,8 @@ class Tree {
   // --- names (tree_names.cc) ---
   Result<Entry> look_up(std::uint64_t parent, const std::string& name);
   void forget(std::uint64_t id, std::uint64_t count);
-  Result<Entry> make_directory(std::uint64_t parent, const std::string& name, mode_t mode, const Requester& who);
+  Result<Entry> make_directory(std::uint64_t parent, const std::string& name, mode_t mode,
+                               const Requester& who);
   Result<Entry> make_node(std::uint64_t parent, const std::string& name, mode_t mode, dev_t device,
                           const Requester& who);
   Result<Entry> make_symlink(const std::string& target, std::uint64_t parent, const std::string& name,
@@ -78,17 +83,19 @@ class Tree {
   Result<struct stat> attributes(std::uint64_t id);
   Result<struct stat> set_attributes(std::uint64_t id, const AttributeChange& change, const Requester& who);
   /// `flags`: of open(2), O_EXCL counts. The file is open afterwards.
-  Result<Entry> create(std::uint64_t parent, const std::string& name, mode_t mode, int flags, const Requester& who);
+  Result<Entry> create(std::uint64_t parent, const std::string& name, mode_t mode, int flags,
+                       const Requester& who);
   /// Virtual files must be opened without the kernel's cache.
   struct Opened {
     bool is_virtual = false;
   };
-  /// The replica may have to prepare the database's WAL and wal-index first: `done` is called once, from this or
-  /// another thread.
+  /// The replica may have to prepare the database's WAL and wal-index first: `done` is called once, from this
+  /// or another thread.
   void open_file(std::uint64_t id, int flags, const Requester& who, std::function<void(Result<Opened>)> done);
   Result<std::size_t> read(std::uint64_t id, MutableBytes into, std::uint64_t offset);
   Result<void> write(std::uint64_t id, Bytes bytes, std::uint64_t offset, Caller caller);
-  Result<void> allocate(std::uint64_t id, int mode, std::uint64_t offset, std::uint64_t length, Caller caller);
+  Result<void> allocate(std::uint64_t id, int mode, std::uint64_t offset, std::uint64_t length,
+                        Caller caller);
   Result<void> sync(std::uint64_t id, bool data_only);
   /// A handle is being closed; `done` is called once, when the closing process may go on.
   void flush(std::uint64_t id, Caller caller, std::function<void(Result<void>)> done);
@@ -99,7 +106,10 @@ class Tree {
 
  private:
   Tree(Databases& databases, std::unique_ptr<NodeTable> nodes, std::string root_path)
-      : databases_(databases), nodes_(std::move(nodes)), root_path_(std::move(root_path)), virtual_files_(databases) {}
+      : databases_(databases),
+        nodes_(std::move(nodes)),
+        root_path_(std::move(root_path)),
+        virtual_files_(databases) {}
 
   Result<std::shared_ptr<Node>> node(std::uint64_t id) const;
   Result<Entry> entry_of(const Node& parent, const std::string& name);

@@ -40,16 +40,21 @@ Result<void> Tree::resize(Node& node, std::uint64_t size, Caller caller) {
   }
   auto change = [&]() -> Result<void> {
     switch (binding.role) {
-      case Role::kDatabase: return binding.database->resize(size, caller);
-      case Role::kWal: return binding.database->resize_wal(io, size, caller);
-      case Role::kJournal: return binding.database->resize_journal(io, size);
+      case Role::kDatabase:
+        return binding.database->resize(size, caller);
+      case Role::kWal:
+        return binding.database->resize_wal(io, size, caller);
+      case Role::kJournal:
+        return binding.database->resize_journal(io, size);
       case Role::kShm:
         // The daemon has the wal-index mapped; SQLite itself never shrinks it while anybody has it open.
-        if (!databases_.is_primary() && caller == Caller::kApplication && databases_.is_warm(*binding.database)) {
+        if (!databases_.is_primary() && caller == Caller::kApplication &&
+            databases_.is_warm(*binding.database)) {
           return refused(EACCES, "the wal-index is in use by the replica");
         }
         return io->truncate(size, "truncate wal-index");
-      case Role::kPlain: return io->truncate(size, "truncate");
+      case Role::kPlain:
+        return io->truncate(size, "truncate");
     }
     return {};
   };
@@ -58,7 +63,8 @@ Result<void> Tree::resize(Node& node, std::uint64_t size, Caller caller) {
   return result;
 }
 
-Result<struct stat> Tree::set_attributes(std::uint64_t id, const AttributeChange& change, const Requester& who) {
+Result<struct stat> Tree::set_attributes(std::uint64_t id, const AttributeChange& change,
+                                         const Requester& who) {
   if (VirtualFiles::is_virtual(id)) return refused(EACCES, "a virtual file is read-only");
   RILL_ASSIGN(auto found, node(id));
   const std::string path = found->proc_path();
@@ -113,7 +119,8 @@ Result<Entry> Tree::create(std::uint64_t parent_id, const std::string& name, mod
   RILL_TRY(allow_creation(*parent, name, who));
   if (who.caller == Caller::kDaemon) {
     // The daemon's own create of an expected name puts the prepared file there.
-    RILL_TRY(databases_.install_prepared(parent->id(), parent->path_fd(), name, relative_path(*parent, name)));
+    RILL_TRY(
+        databases_.install_prepared(parent->id(), parent->path_fd(), name, relative_path(*parent, name)));
   }
   const int open_flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | (flags & O_EXCL);
   const int fd = ::openat(parent->path_fd(), name.c_str(),
@@ -124,13 +131,15 @@ Result<Entry> Tree::create(std::uint64_t parent_id, const std::string& name, mod
   if (who.caller == Caller::kApplication) RILL_TRY(own(*parent, name, mode, who));
   std::string base;
   const Role role = companion_role(name, base);
-  if ((role == Role::kWal || role == Role::kJournal) && databases_.is_primary()) database_for_companion(*parent, base);
+  if ((role == Role::kWal || role == Role::kJournal) && databases_.is_primary())
+    database_for_companion(*parent, base);
   if (!companion) parent->names_changed = true;
   RILL_ASSIGN(Entry entry, entry_of(*parent, name));
   RILL_ASSIGN(auto made, node(entry.id));
   RILL_TRY(made->open(std::move(file)));
   auto binding = made->binding();
-  if (binding.role == Role::kDatabase && who.caller == Caller::kApplication) binding.database->application_opened();
+  if (binding.role == Role::kDatabase && who.caller == Caller::kApplication)
+    binding.database->application_opened();
   return entry;
 }
 
@@ -141,18 +150,21 @@ Result<void> Tree::allow_open(const Node::Binding& binding, int flags, const Req
     case Role::kWal:
       if (databases_.is_candidate()) return {};  // the daemon holds WAL_WRITE_LOCK: writers get SQLITE_BUSY
       return refused(EACCES, "writes go to the primary: this node is a replica");
-    case Role::kJournal: return refused(EACCES, "writes go to the primary: this node is a replica");
+    case Role::kJournal:
+      return refused(EACCES, "writes go to the primary: this node is a replica");
     case Role::kDatabase:
       // In WAL mode it is opened for writing by every reader, and written by checkpoints only.
       if (binding.database->wal_mode() || databases_.is_candidate()) return {};
       return refused(EACCES, "writes go to the primary: this node is a replica");
     case Role::kShm:
-    case Role::kPlain: return {};
+    case Role::kPlain:
+      return {};
   }
   return {};
 }
 
-void Tree::open_file(std::uint64_t id, int flags, const Requester& who, std::function<void(Result<Opened>)> done) {
+void Tree::open_file(std::uint64_t id, int flags, const Requester& who,
+                     std::function<void(Result<Opened>)> done) {
   if (VirtualFiles::is_virtual(id)) {
     if (wants_to_write(flags)) return done(refused(EACCES, "a virtual file is read-only"));
     return done(Opened{true});
@@ -196,11 +208,13 @@ Result<std::size_t> Tree::read(std::uint64_t id, MutableBytes into, std::uint64_
 }
 
 Result<void> Tree::write_plain(Node& node, File& file, Bytes bytes, std::uint64_t offset, Caller caller) {
-  if (!begins_with_magic(bytes, offset) || caller == Caller::kDaemon) return file.write_at(bytes, offset, "write");
+  if (!begins_with_magic(bytes, offset) || caller == Caller::kDaemon)
+    return file.write_at(bytes, offset, "write");
   auto place = node.place();
   auto parent = nodes_->find(place.parent);
   std::string base;
-  if (!parent || companion_role(place.name, base) != Role::kPlain) return file.write_at(bytes, offset, "write");
+  if (!parent || companion_role(place.name, base) != Role::kPlain)
+    return file.write_at(bytes, offset, "write");
   if (!databases_.is_primary()) {
     return refused(EROFS, "databases are created on the primary: this node is a replica");
   }
@@ -223,13 +237,17 @@ Result<void> Tree::write(std::uint64_t id, Bytes bytes, std::uint64_t offset, Ca
   auto io = found->io();
   if (!io) return errno_error(EBADF, "write to a file that is not open");
   switch (binding.role) {
-    case Role::kWal: return binding.database->write_wal(io, bytes, offset, caller);
-    case Role::kJournal: return binding.database->write_journal(io, bytes, offset);
-    default: return write_plain(*found, *io, bytes, offset, caller);
+    case Role::kWal:
+      return binding.database->write_wal(io, bytes, offset, caller);
+    case Role::kJournal:
+      return binding.database->write_journal(io, bytes, offset);
+    default:
+      return write_plain(*found, *io, bytes, offset, caller);
   }
 }
 
-Result<void> Tree::allocate(std::uint64_t id, int mode, std::uint64_t offset, std::uint64_t length, Caller caller) {
+Result<void> Tree::allocate(std::uint64_t id, int mode, std::uint64_t offset, std::uint64_t length,
+                            Caller caller) {
   RILL_ASSIGN(auto found, node(id));
   auto binding = found->binding();
   if (binding.role == Role::kDatabase) {
@@ -258,10 +276,15 @@ Result<void> Tree::sync(std::uint64_t id, bool) {
       if (binding.database->has_unlogged_writes()) databases_.reconcile_soon(binding.database);
       return synced;
     }
-    case Role::kWal: return binding.database->sync_wal();
-    case Role::kJournal: binding.database->sync_journal(); return {};
-    case Role::kShm: return {};
-    case Role::kPlain: break;
+    case Role::kWal:
+      return binding.database->sync_wal();
+    case Role::kJournal:
+      binding.database->sync_journal();
+      return {};
+    case Role::kShm:
+      return {};
+    case Role::kPlain:
+      break;
   }
   auto io = found->io();
   if (!io) return errno_error(EBADF, "fsync of a file that is not open");

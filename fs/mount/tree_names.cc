@@ -22,9 +22,12 @@ Role companion_role(const std::string& name, std::string& base) {
   if (!companion) return Role::kPlain;
   base = std::string(companion->base);
   switch (companion->kind) {
-    case sqlite::Companion::kWal: return Role::kWal;
-    case sqlite::Companion::kShm: return Role::kShm;
-    case sqlite::Companion::kJournal: return Role::kJournal;
+    case sqlite::Companion::kWal:
+      return Role::kWal;
+    case sqlite::Companion::kShm:
+      return Role::kShm;
+    case sqlite::Companion::kJournal:
+      return Role::kJournal;
   }
   return Role::kPlain;
 }
@@ -125,7 +128,8 @@ void Tree::forget(std::uint64_t id, std::uint64_t count) {
 Result<void> Tree::own(const Node& parent, const std::string& name, mode_t mode, const Requester& who) {
   if (::geteuid() != 0) return {};
   RILL_ASSIGN(struct stat directory, parent.status());
-  // A directory with S_ISGID gives its group to what is made in it; the backing file system has done so already.
+  // A directory with S_ISGID gives its group to what is made in it; the backing file system has done so
+  // already.
   const gid_t gid = (directory.st_mode & S_ISGID) != 0 ? static_cast<gid_t>(-1) : who.gid;
   if (::fchownat(parent.path_fd(), name.c_str(), who.uid, gid, AT_SYMLINK_NOFOLLOW) < 0) {
     return errno_error(errno, "owner of " + name);
@@ -150,7 +154,8 @@ Result<Entry> Tree::make_node(std::uint64_t parent_id, const std::string& name, 
                               const Requester& who) {
   RILL_ASSIGN(auto parent, node(parent_id));
   RILL_TRY(allow_creation(*parent, name, who));
-  if (::mknodat(parent->path_fd(), name.c_str(), mode, device) < 0) return errno_error(errno, "mknod " + name);
+  if (::mknodat(parent->path_fd(), name.c_str(), mode, device) < 0)
+    return errno_error(errno, "mknod " + name);
   parent->names_changed = true;
   RILL_TRY(own(*parent, name, mode, who));
   return entry_of(*parent, name);
@@ -160,7 +165,8 @@ Result<Entry> Tree::make_symlink(const std::string& target, std::uint64_t parent
                                  const Requester& who) {
   RILL_ASSIGN(auto parent, node(parent_id));
   RILL_TRY(allow_creation(*parent, name, who));
-  if (::symlinkat(target.c_str(), parent->path_fd(), name.c_str()) < 0) return errno_error(errno, "symlink " + name);
+  if (::symlinkat(target.c_str(), parent->path_fd(), name.c_str()) < 0)
+    return errno_error(errno, "symlink " + name);
   parent->names_changed = true;
   RILL_TRY(own(*parent, name, 0, who));
   return entry_of(*parent, name);
@@ -173,7 +179,8 @@ Result<Entry> Tree::make_link(std::uint64_t id, std::uint64_t parent_id, const s
   if (existing->binding().role != Role::kPlain || companion_at(*parent, name).database) {
     return errno_error(EPERM, "hard link to a database: " + name);
   }
-  if (::linkat(AT_FDCWD, existing->proc_path().c_str(), parent->path_fd(), name.c_str(), AT_SYMLINK_FOLLOW) < 0) {
+  if (::linkat(AT_FDCWD, existing->proc_path().c_str(), parent->path_fd(), name.c_str(), AT_SYMLINK_FOLLOW) <
+      0) {
     return errno_error(errno, "link " + name);
   }
   parent->names_changed = true;
@@ -193,13 +200,15 @@ Result<void> Tree::refuse_on_replica(const Node& parent, const std::string& name
   auto database = database_at(parent, name);
   if (!database) database = companion_at(parent, name).database;
   if (!database || !database->replicated()) return {};
-  return refused(name + " belongs to a replicated database, and this node is a replica: change it on the primary");
+  return refused(name +
+                 " belongs to a replicated database, and this node is a replica: change it on the primary");
 }
 
 Result<void> Tree::take_away(Node& parent, const std::string& name, const Database::Perform& perform) {
   Companion companion = companion_at(parent, name);
   if (companion.database && companion.role == Role::kWal) return companion.database->remove_wal(perform);
-  if (companion.database && companion.role == Role::kJournal) return companion.database->remove_journal(perform);
+  if (companion.database && companion.role == Role::kJournal)
+    return companion.database->remove_journal(perform);
   auto database = companion.database ? nullptr : database_at(parent, name);
   RILL_TRY(perform());
   if (database) databases_.drop(parent.id(), name);
@@ -221,7 +230,8 @@ Result<void> Tree::unlink(std::uint64_t parent_id, const std::string& name, cons
 
 Result<void> Tree::remove_directory(std::uint64_t parent_id, const std::string& name) {
   RILL_ASSIGN(auto parent, node(parent_id));
-  if (::unlinkat(parent->path_fd(), name.c_str(), AT_REMOVEDIR) < 0) return errno_error(errno, "rmdir " + name);
+  if (::unlinkat(parent->path_fd(), name.c_str(), AT_REMOVEDIR) < 0)
+    return errno_error(errno, "rmdir " + name);
   parent->names_changed = true;
   return {};
 }
@@ -234,11 +244,12 @@ Result<void> Tree::rename(std::uint64_t parent_id, const std::string& name, std:
   RILL_TRY(refuse_on_replica(*new_parent, new_name, who));
   const std::string old_path = relative_path(*parent, name);
   if (!databases_.is_primary() && who.caller == Caller::kApplication && databases_.any_below(old_path)) {
-    return refused(name + " holds replicated databases, and this node is a replica: rename it on the primary");
+    return refused(name +
+                   " holds replicated databases, and this node is a replica: rename it on the primary");
   }
-  if ((flags & RENAME_EXCHANGE) != 0 && (database_at(*parent, name) || database_at(*new_parent, new_name) ||
-                                         companion_at(*parent, name).database ||
-                                         companion_at(*new_parent, new_name).database)) {
+  if ((flags & RENAME_EXCHANGE) != 0 &&
+      (database_at(*parent, name) || database_at(*new_parent, new_name) ||
+       companion_at(*parent, name).database || companion_at(*new_parent, new_name).database)) {
     return errno_error(EINVAL, "exchange of a database's name");
   }
   auto perform = [&]() -> Result<void> {

@@ -16,7 +16,8 @@ bool VirtualFiles::could_be(bool in_root, std::string_view name) {
          (name.size() > kPosSuffix.size() && name.ends_with(kPosSuffix));
 }
 
-std::optional<std::uint64_t> VirtualFiles::find(std::uint64_t parent, bool in_root, const std::string& name) const {
+std::optional<std::uint64_t> VirtualFiles::find(std::uint64_t parent, bool in_root,
+                                                const std::string& name) const {
   if (in_root && name == ".lag") return kLag;
   if (in_root && name == ".primary") {
     return databases_.is_primary() ? std::nullopt : std::optional(kPrimary);

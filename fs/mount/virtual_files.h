@@ -1,7 +1,8 @@
-// Files that exist in the mount only: `.primary`, `.lag` in the root, `X-pos` beside each replicated database X.
+// Files that exist in the mount only: `.primary`, `.lag` in the root, `X-pos` beside each replicated database
+// X.
 //
-// They are looked up by name but not listed, read-only, and never cached by the kernel. Their numbers have the
-// top bit set, which no backing inode has.
+// They are looked up by name but not listed, read-only, and never cached by the kernel. Their numbers have
+// the top bit set, which no backing inode has.
 #pragma once
 
 #include <sys/stat.h>

@@ -119,7 +119,8 @@ Error LogReader::not_in_log(const char* why) const {
   return make_error(ErrorCode::kNotInLog, directory_ + ": position " + to_text(position_) + ": " + why);
 }
 
-Result<LogReader> open_reader(FileSystem& files, std::string directory, DatabaseId id, const Position& after) {
+Result<LogReader> open_reader(FileSystem& files, std::string directory, DatabaseId id,
+                              const Position& after) {
   auto reader = LogReader::open(files, directory, id, after);
   if (reader || reader.error().code != ErrorCode::kNotInLog) return reader;
   return LogReader::open(files, std::move(directory), id, Position{});
