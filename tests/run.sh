@@ -59,12 +59,14 @@ export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
 if [ $unit = yes ]; then
   for part in replication fs cmd; do
     echo "unit tests: $part"
-    # A part that hangs or dies counts as one failure beside those that it reports.
-    if ! timeout -k 10 600 "$build/unit_$part" --gtest_brief=1 --gtest_output="xml:$results/unit_$part.xml"; then
-      [ -e "$results/unit_$part.xml" ] || {
-        echo "unit_$part ended without a result" >&2
-        failed_runs=$((failed_runs + 1))
-      }
+    code=0
+    timeout -k 10 600 "$build/unit_$part" --gtest_brief=1 --gtest_output="xml:$results/unit_$part.xml" \
+      > "$results/unit_$part.log" 2>&1 || code=$?
+    [ $code = 0 ] || tail -60 "$results/unit_$part.log" >&2
+    # One that hangs or dies, perhaps after its last test, counts as a failure of its own.
+    if [ $code -gt 1 ] || [ ! -e "$results/unit_$part.xml" ]; then
+      echo "unit_$part ended with exit code $code; all output: $results/unit_$part.log" >&2
+      failed_runs=$((failed_runs + 1))
     fi
   done
 fi
@@ -75,7 +77,7 @@ if [ $cluster = yes ] && compgen -G 'tests/cluster/test_*.py' > /dev/null; then
     failed_runs=$((failed_runs + 1))
   else
     code=0
-    RILLFS_BINARY=$PWD/$build/rillfs timeout -k 30 1200 python3 -m pytest tests/cluster -q -p no:cacheprovider \
+    RILLFS=$PWD/$build/rillfs PYTHONDONTWRITEBYTECODE=1 timeout -k 30 1200 python3 -m pytest tests/cluster -q -p no:cacheprovider \
       "${filter[@]}" --junitxml="$results/cluster.xml" || code=$?
     if [ $code -gt 1 ] || [ ! -e "$results/cluster.xml" ]; then
       echo "the cluster tests did not run to their end (exit code $code)" >&2
