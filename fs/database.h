@@ -225,7 +225,7 @@ class Database : public std::enable_shared_from_this<Database> {
   bool journal_synced_ = false;  ///< the application asked for durability in this transaction
   std::string failure_;
   std::optional<Position> file_holds_;  ///< newest position that the database file itself is known to hold
-  bool advancing_ = false;             ///< a new base is being recorded
+  bool advancing_ = false;              ///< a new base is being recorded
   std::uint64_t base_log_offset_ = 0;   ///< where the log ended when the base was recorded
   std::unordered_map<const void*, Txid> pins_;
   Buffer page_;
