@@ -171,5 +171,19 @@ TEST(ConfigDocs, ReferenceTableIsTheOptionTable) {
   EXPECT_THAT(text.str(), HasSubstr(options_as_markdown()));
 }
 
+TEST(ConfigDocs, ExampleFileIsAccepted) {
+  std::ifstream in(RILLFS_SOURCE_DIR "/deploy/rillfs.yml");
+  std::stringstream text;
+  text << in.rdbuf();
+  const std::map<std::string, std::string> replica = {{"RILLFS_PRIMARY", "db-1:20202"}};
+  auto primary = make_config({}, environment(), file(text.str()));
+  ASSERT_TRUE(primary) << primary.error().message;
+  EXPECT_EQ(primary->mountpoint, "/data");
+  EXPECT_FALSE(primary->primary);
+  auto follower = make_config({}, environment(), file(text.str(), environment(replica)));
+  ASSERT_TRUE(follower) << follower.error().message;
+  EXPECT_EQ(follower->primary, (HostPort{"db-1", 20202}));
+}
+
 }  // namespace
 }  // namespace rillfs::cmd
