@@ -94,5 +94,39 @@ TEST_P(CrashEverywhere, LosesNothingAcknowledgedAndComesUpAgain) {
 INSTANTIATE_TEST_SUITE_P(Journal, CrashEverywhere, ::testing::Values("WAL", "DELETE", "TRUNCATE", "PERSIST"),
                          [](const auto& info) { return info.param; });
 
+TEST(Recovery, SnapshotThatReplacedALongerBranchIsWhatCountsAfterACrash) {
+  PosixFileSystem files;
+  TemporaryDirectory data;
+  TemporaryDirectory other;
+  Content winner;
+  {
+    Primary primary(files, other.file("data"));
+    ASSERT_TRUE(primary.start());
+    CapturingVfs vfs(primary);
+    Sqlite db(vfs.uri("app.db"));
+    db.run("CREATE TABLE t(n)");
+    db.run("INSERT INTO t VALUES('winner')");
+    winner = primary.database("app.db")->content();
+  }
+  {
+    Primary loser(files, data.file("data"));
+    ASSERT_TRUE(loser.start());
+    {
+      CapturingVfs vfs(loser);
+      Sqlite db(vfs.uri("app.db"));
+      db.run("CREATE TABLE t(n)");
+      for (int i = 0; i < 5; ++i) db.run("INSERT INTO t VALUES('loser')");
+    }
+    auto database = loser.database("app.db");
+    ASSERT_TRUE(database->advance_base(true));
+    ASSERT_TRUE(database->receive_snapshot(other.file("data/tree/app.db"), winner));
+  }
+  Primary again(files, data.file("data"));
+  ASSERT_TRUE(again.start());
+  EXPECT_EQ(again.database("app.db")->published(), winner.position());
+  EXPECT_EQ(again.database("app.db")->content().sums(), winner.sums());
+  EXPECT_EQ(Sqlite(data.file("data/tree/app.db")).text("SELECT n FROM t"), "winner");
+}
+
 }  // namespace
 }  // namespace rillfs::test
