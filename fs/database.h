@@ -196,6 +196,8 @@ class Database : public std::enable_shared_from_this<Database> {
   Result<void> save_info() const;
   void note_unlogged_write();
   bool captures(Caller caller) const;
+  bool base_is_due(bool force) const;
+  Result<void> save_synced_base(const Position& holds, const Content& content);
 
   // database_replica.cc
   Result<void> append_image(const log::NewRecord& record, const stream::Sink::Image& image);
@@ -223,6 +225,7 @@ class Database : public std::enable_shared_from_this<Database> {
   bool journal_synced_ = false;  ///< the application asked for durability in this transaction
   std::string failure_;
   std::optional<Position> file_holds_;  ///< newest position that the database file itself is known to hold
+  bool advancing_ = false;             ///< a new base is being recorded
   std::uint64_t base_log_offset_ = 0;   ///< where the log ended when the base was recorded
   std::unordered_map<const void*, Txid> pins_;
   Buffer page_;

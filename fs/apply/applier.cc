@@ -17,6 +17,8 @@ namespace rillfs::apply {
 namespace {
 
 constexpr Duration kRetryDelay = std::chrono::milliseconds(20);
+/// Locks are often in the way for a moment; what lasts longer is worth a line in the log.
+constexpr Duration kPatience = std::chrono::seconds(2);
 
 /// A change set's pages out of the log.
 class RecordPages final : public PageSource {
@@ -60,9 +62,15 @@ std::string Applier::obstacle() const {
 
 void Applier::set_obstacle(std::string obstacle) {
   std::scoped_lock lock(mutex_);
-  if (obstacle == obstacle_) return;
-  if (!obstacle.empty()) spdlog::warn("{}: applying waits: {}", database_->path(), obstacle);
+  const Monotonic now = clock_.monotonic();
+  if (obstacle_.empty() != obstacle.empty()) obstacle_since_ = now;
   obstacle_ = std::move(obstacle);
+  if (obstacle_.empty()) {
+    obstacle_told_ = false;
+  } else if (!obstacle_told_ && now - obstacle_since_ > kPatience) {
+    obstacle_told_ = true;
+    spdlog::warn("{}: applying waits: {}", database_->path(), obstacle_);
+  }
 }
 
 void Applier::retry_later(const Error& error) {
