@@ -107,7 +107,8 @@ Result<void> Daemon::load() {
 }
 
 Result<void> Daemon::mount() {
-  // First, so that these threads' descriptor table never has /dev/fuse in it.
+  // First, so that neither's descriptor table ever has /dev/fuse in it.
+  RILL_ASSIGN(memory_keeper_, apply::MemoryKeeper::start());
   mount_threads_ = std::make_unique<apply::MountThreads>(kMountThreads);
   const std::string root = environment_.tree_directory();
   const int root_fd = ::open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);

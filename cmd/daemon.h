@@ -15,6 +15,7 @@
 #include "cmd/control_server.h"
 #include "cmd/data_lock.h"
 #include "cmd/status.h"
+#include "fs/apply/memory_keeper.h"
 #include "fs/apply/mount_threads.h"
 #include "fs/databases.h"
 #include "fs/mount/session.h"
@@ -62,6 +63,7 @@ class Daemon {
   ::rillfs::Environment environment_;
   std::unique_ptr<Node> node_;
   std::unique_ptr<Databases> databases_;
+  std::unique_ptr<apply::MemoryKeeper> memory_keeper_;
   std::unique_ptr<apply::MountThreads> mount_threads_;
   std::unique_ptr<mount::Tree> tree_;
   std::unique_ptr<mount::RequestContext> requests_;

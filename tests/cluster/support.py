@@ -213,7 +213,9 @@ class Node:
         return 0 if position is None else int(position.split("/")[0], 16)
 
     def wait_for_position(self, name, position, timeout=15):
-        wait_until(lambda: self.position(name) == position, timeout, f"{name} at {position} on {self.name}",
+        """Until it is there, or beyond it where somebody goes on writing."""
+        txid = int(position.split("/")[0], 16)
+        wait_until(lambda: self.position(name) == position or self.txid(name) > txid, timeout, f"{name} at {position} on {self.name}",
                    lambda: f"it is at {self.position(name)}; log:\n{self.log()}")
 
     def sqlite(self, name, **options):
