@@ -36,18 +36,10 @@ Error invalid(std::string message) { return make_error(ErrorCode::kInvalid, std:
 
 /// Rules between options: each message says what, why and what to do.
 Result<void> check(const Config& c) {
-  if (c.primary && c.candidate)
-    return invalid(
-        "candidate: a node that follows a primary cannot be the primary as well; leave out either "
-        "candidate=true or primary");
   if (!c.primary && !c.candidate)
     return invalid(
         "candidate: this node may not be the primary and knows of no other; give the primary's "
         "address with --primary HOST:PORT");
-  if (c.primary && *c.primary == c.advertise)
-    return invalid("primary: " + to_text(*c.primary) +
-                   " is this node's own address; leave it out to be the "
-                   "primary, or give another node's");
   if (is_every_interface(c.advertise))
     return invalid("advertise: other nodes cannot connect to " + c.advertise.host +
                    "; give an address of this machine");

@@ -11,6 +11,8 @@
 #include <cerrno>
 #include <nlohmann/json.hpp>
 
+#include "fs/parking.h"
+
 namespace rillfs::cmd {
 namespace {
 
@@ -105,7 +107,9 @@ Result<void> Daemon::load() {
 }
 
 Result<void> Daemon::mount() {
-  // First, so that these threads' descriptor table never has /dev/fuse in it.
+  // Before the device is opened: it must not have it.
+  RILL_ASSIGN(keeper_, mount::MemoryKeeper::start());
+  // Likewise, so that these threads' descriptor table never has /dev/fuse in it.
   mount_threads_ = std::make_unique<apply::MountThreads>(kMountThreads);
   const std::string root = environment_.tree_directory();
   const int root_fd = ::open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -199,6 +203,7 @@ void Daemon::add_databases(NodeStatus& status) const {
     entry.log_bytes = details.log_bytes;
     entry.journal_mode = details.wal_mode ? "wal" : "rollback";
     entry.problem = details.failure;
+    entry.parked = count_parked(environment_.files, environment_.parked_directory(), database->id());
     entry.lag_ms = 0;
     if (auto it = obstacles.find(database->id().value); it != obstacles.end()) entry.problem = it->second;
     if (const auto* behind = find_progress(progress, database->id())) {
@@ -235,7 +240,8 @@ void Daemon::add_replicas(NodeStatus& status) const {
       entry.lag_txs = *entry.lag_txs + database.lag_transactions;
       entry.lag_bytes = *entry.lag_bytes + database.lag_bytes;
       entry.positions.push_back({database.path, database.applied, {}});
-      if (auto snapshot = snapshot_of(database, 4096)) entry.snapshot = snapshot;
+      auto known = databases_->find_by_id(database.id);
+      if (auto snapshot = snapshot_of(database, known ? known->page_size() : 0)) entry.snapshot = snapshot;
     }
     status.replicas.push_back(std::move(entry));
   }
@@ -294,6 +300,7 @@ void Daemon::stop() {
   if (work_) work_->stop();
   if (session_) unmount();
   if (mount_threads_) mount_threads_->stop();
+  keeper_.reset();
   if (databases_) databases_->close();
 }
 

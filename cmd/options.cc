@@ -110,7 +110,9 @@ const std::array kOptions = {
                      set_address<&C::primary>,
                      [](const C& c) { return c.primary ? to_text(*c.primary) : ""; }},
     OptionDefinition{"candidate", "candidate", "RILLFS_CANDIDATE", kSwitch, "", "",
-                     "true without a primary, false with one", "Node", "This node may be the primary",
+                     "true without a primary, false with one", "Node",
+                     "May become primary; a replica that may lets "
+                     "writers wait (SQLITE_BUSY) instead of refusing them",
                      set_switch<&C::candidate>, [](const C& c) { return get_switch(c.candidate); }},
     OptionDefinition{"exec", "exec", "RILLFS_EXEC", ValueKind::kCommand, "", "", "none", "Node",
                      "Command to run once the databases are ready: a list, or a line for the shell", set_exec,

@@ -46,7 +46,8 @@ json database_json(const DatabaseStatus& d) {
 json replica_json(const ReplicaStatus& r) {
   json positions = json::array();
   for (const ReplicaPosition& position : r.positions) {
-    json entry = {{"txid", position.txid.value}, {"checksum", to_hex(position.checksum.value)}};
+    json entry = {{"txid", position.txid.value}, {"checksum", nullptr}};
+    if (position.checksum.present()) entry["checksum"] = to_hex(position.checksum.value);
     put_name(entry, position.name);
     positions.push_back(std::move(entry));
   }
@@ -131,8 +132,9 @@ ReplicaStatus read_replica(const json& from) {
   r.lag_bytes = optional_of(from, "lag_bytes");
   r.snapshot = read_snapshot(from);
   for (const json& entry : from.value("positions", json::array()))
-    r.positions.push_back({name_of(entry), Txid{number_of<std::uint64_t>(entry, "txid")},
-                           Checksum{hex_value(entry, "checksum")}});
+    r.positions.push_back(
+        {name_of(entry), Txid{number_of<std::uint64_t>(entry, "txid")},
+         entry.at("checksum").is_null() ? Checksum{} : Checksum{hex_value(entry, "checksum")}});
   return r;
 }
 

@@ -49,7 +49,7 @@ struct DatabaseStatus {
 struct ReplicaPosition {
   std::string name;
   Txid txid;
-  Checksum checksum = Checksum::empty();
+  Checksum checksum;  ///< 0: not known (replicas acknowledge transactions by number)
   friend bool operator==(const ReplicaPosition&, const ReplicaPosition&) = default;
 };
 

@@ -116,7 +116,7 @@ std::string replicas(const NodeStatus& s, bool colour) {
       positions.add({{to_hex(r.node.value)},
                      {printable(p.name), Colour::kBold},
                      {human_count(p.txid.value)},
-                     {to_hex(p.checksum.value)}});
+                     {p.checksum.present() ? to_hex(p.checksum.value) : "-"}});
       any = true;
     }
   return any ? out + "\n" + positions.render(colour) : out;

@@ -63,8 +63,9 @@ class Database : public std::enable_shared_from_this<Database> {
   void start_attributes(std::uint32_t mode, std::uint32_t uid, std::uint32_t gid);
   /// Removes dbs/<id>: after `dropped`.
   Result<void> remove_directory();
-  /// The name is gone: from now on its files are plain ones, whoever still has them open.
-  void dropped();
+  /// The name is gone: from now on its files are plain ones, whoever still has them open. True if it was
+  /// replicated.
+  bool dropped();
   bool is_dropped() const;
 
   // --- state
@@ -196,6 +197,8 @@ class Database : public std::enable_shared_from_this<Database> {
   Result<void> save_info() const;
   void note_unlogged_write();
   bool captures(Caller caller) const;
+  bool base_is_due(bool force) const;
+  Result<void> save_synced_base(log::Log& log, const Position& holds, const Content& content);
 
   // database_replica.cc
   Result<void> append_image(const log::NewRecord& record, const stream::Sink::Image& image);
@@ -213,7 +216,7 @@ class Database : public std::enable_shared_from_this<Database> {
   std::atomic<bool> dropped_{false};
   Content content_;
   ReplayBase base_;
-  std::unique_ptr<log::Log> log_;
+  std::shared_ptr<log::Log> log_;  ///< syncs go on without the mutex, on a copy
   Committer committer_;
   bool wal_mode_ = false;  ///< as the committed page 1 says
   std::shared_ptr<File> wal_;
@@ -223,6 +226,7 @@ class Database : public std::enable_shared_from_this<Database> {
   bool journal_synced_ = false;  ///< the application asked for durability in this transaction
   std::string failure_;
   std::optional<Position> file_holds_;  ///< newest position that the database file itself is known to hold
+  bool advancing_ = false;              ///< a new base is being recorded
   std::uint64_t base_log_offset_ = 0;   ///< where the log ended when the base was recorded
   std::unordered_map<const void*, Txid> pins_;
   Buffer page_;

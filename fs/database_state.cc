@@ -99,15 +99,15 @@ Result<void> Database::remove_directory() {
   const std::string directory = environment_.database_directory(info_.id);
   // One step takes it out of recovery's sight; the rest may be interrupted.
   const std::string garbage = environment_.spool_directory() + "/dropped-" + to_hex(info_.id.value);
-  log_.reset();
   RILL_TRY(files.rename(directory, garbage, "drop database"));
   return remove_tree(files, garbage, "drop database");
 }
 
-void Database::dropped() {
+bool Database::dropped() {
   std::scoped_lock lock(mutex_);
   dropped_ = true;
   unlogged_writes_ = 0;
+  return replicated_;
 }
 
 bool Database::is_dropped() const { return dropped_; }
@@ -258,22 +258,43 @@ Result<bool> Database::read_committed_page(Pgno pgno, MutableBytes into) {
                         "disk, and compare with a replica's copy");
 }
 
+bool Database::base_is_due(bool force) const {
+  if (!replicated_ || dropped_ || !file_holds_ || advancing_) return false;
+  if (file_holds_->txid <= base_.position.txid && base_.sums_at == content_.position()) return false;
+  // Recording costs 8 bytes a page: rarely enough that the log itself costs several times as much.
+  const std::uint64_t due =
+      std::max<std::uint64_t>(environment_.base_interval_bytes, content_.sums().size() * 64);
+  return force || log_->end().log_offset - base_log_offset_ >= due;
+}
+
 Result<void> Database::advance_base(bool force) {
+  Position holds;
+  Content content;
+  std::shared_ptr<log::Log> log;
+  {
+    std::scoped_lock lock(mutex_);
+    if (!base_is_due(force)) return {};
+    advancing_ = true;
+    holds = *file_holds_;
+    content = content_;
+    log = log_;
+  }
+  auto saved = save_synced_base(*log, holds, content);
   std::scoped_lock lock(mutex_);
-  if (!replicated_ || dropped_ || !file_holds_) return {};
-  const Position holds = *file_holds_;
-  const bool due = log_->end().log_offset - base_log_offset_ >=
-                   std::max<std::uint64_t>(environment_.base_interval_bytes, content_.sums().size() * 8 * 8);
-  if (!force && !due) return {};
-  if (holds.txid <= base_.position.txid && base_.sums_at == content_.position()) return {};
-  RILL_TRY(file_->sync_data("base: sync database"));
-  RILL_TRY(log_->sync());
-  RILL_TRY(save_base(environment_.files, environment_.database_directory(info_.id), holds, content_));
-  base_ = {holds, content_.position(), content_.page_size()};
+  advancing_ = false;
+  if (!saved || dropped_) return saved;
+  base_ = {holds, content.position(), content.page_size()};
   base_log_offset_ = log_->end().log_offset;
   std::optional<Txid> pinned;
   for (const auto& [reader, txid] : pins_) pinned = std::min(pinned.value_or(txid), txid);
   return log_->retain(holds.txid, pinned);
+}
+
+Result<void> Database::save_synced_base(log::Log& log, const Position& holds, const Content& content) {
+  // Without the mutex: commits go on. What the file gains meanwhile is in the log after `holds`.
+  RILL_TRY(file_->sync_data("base: sync database"));
+  RILL_TRY(log.sync());
+  return save_base(environment_.files, directory(), holds, content);
 }
 
 }  // namespace rillfs

@@ -53,6 +53,18 @@ void Databases::register_database(const std::shared_ptr<Database>& database, Dat
   by_id_[id.value] = database;
 }
 
+std::shared_ptr<Database> Databases::own(std::unique_ptr<Database> database) {
+  auto let_go = [this](Database* last) {
+    // The mount's threads have a table of their own, and hold databases while they apply and remove them.
+    if (descriptor_table() == 0) {
+      delete last;
+    } else {
+      boost::asio::post(workers_, [last] { delete last; });
+    }
+  };
+  return {database.release(), std::move(let_go)};
+}
+
 std::vector<std::shared_ptr<Database>> Databases::all() const {
   std::scoped_lock lock(mutex_);
   std::vector<std::shared_ptr<Database>> all;
@@ -101,7 +113,7 @@ std::shared_ptr<Database> Databases::adopt(std::uint64_t parent_inode, int paren
   if (fd < 0) return nullptr;
   struct stat status {};
   ::fstat(fd, &status);
-  auto database = std::make_shared<Database>(environment_, path, adopt_file(fd, path));
+  auto database = own(std::make_unique<Database>(environment_, path, adopt_file(fd, path)));
   database->start_attributes(status.st_mode & 07777, status.st_uid, status.st_gid);
   {
     std::scoped_lock lock(mutex_);
@@ -124,10 +136,9 @@ void Databases::drop(std::uint64_t parent_inode, const std::string& name) {
     database = it->second;
     by_place_.erase(it);
   }
-  const bool replicated = database->replicated();
+  // In one step: a first commit may be under way.
+  if (!database->dropped()) return;
   const DatabaseId id = database->id();
-  database->dropped();
-  if (!replicated) return;
   {
     std::scoped_lock lock(mutex_);
     by_id_.erase(id.value);
@@ -186,13 +197,19 @@ void Databases::reconcile_soon(const std::shared_ptr<Database>& database) {
     std::scoped_lock lock(mutex_);
     if (!reconciling_.try_emplace(database.get(), true).second) return;  // on its way
   }
-  delayed_.run_after(kReconcileDelay, [this, weak = std::weak_ptr(database)] { try_reconcile(weak); });
+  delayed_.run_after(kReconcileDelay, [this, key = database.get(), weak = std::weak_ptr(database)] {
+    try_reconcile(key, weak);
+  });
 }
 
-void Databases::try_reconcile(const std::weak_ptr<Database>& weak) {
+void Databases::try_reconcile(const Database* key, const std::weak_ptr<Database>& weak) {
   auto database = weak.lock();
   MountWork* work = work_;
-  if (!database || work == nullptr) return;
+  if (!database || work == nullptr) {
+    std::scoped_lock lock(mutex_);
+    reconciling_.erase(key);
+    return;
+  }
   const std::uint64_t before = database->unlogged_writes();
   auto attempt = [this, database] {
     // The database's files belong to this descriptor table, the lock to the mount's threads: they wait.

@@ -120,6 +120,8 @@ class Databases final : public stream::Source, public stream::Sink {
  private:
   using Place = std::pair<std::uint64_t, std::string>;  ///< inode of the directory, name in it
   void register_database(const std::shared_ptr<Database>& database, DatabaseId id);
+  /// Whoever lets go of it last, its files are closed in the descriptor table where they were opened.
+  std::shared_ptr<Database> own(std::unique_ptr<Database> database);
   Result<void> recover_one(DatabaseId id);
   Result<void> set_apart(const std::string& directory, DatabaseId id, const std::string& why);
   void adopt_at_start(std::uint64_t parent, int parent_fd, const std::string& name, const std::string& path);
@@ -127,7 +129,8 @@ class Databases final : public stream::Source, public stream::Sink {
   /// `task` answers a request, which needs the device: not a thing for the mount's threads.
   std::function<void()> on_worker(std::function<void()> task);
   void advance_base_soon(DatabaseId id);
-  void try_reconcile(const std::weak_ptr<Database>& database);
+  /// `key`: what the database goes by among those on their way, also when it is gone.
+  void try_reconcile(const Database* key, const std::weak_ptr<Database>& database);
   void notify(DatabaseId id);
   stream::DatabaseInfo with_overrides(stream::DatabaseInfo info) const;
   Result<void> finish_snapshot(DatabaseId id);

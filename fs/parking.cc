@@ -2,6 +2,8 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+
 #include "fs/database_info.h"
 #include "fs/replay.h"
 
@@ -42,6 +44,16 @@ Result<void> park(Environment& environment, Database& database) {
       "database now follows the primary",
       database.path(), to_text(position), directory);
   return {};
+}
+
+std::uint64_t count_parked(FileSystem& files, const std::string& parked_directory, DatabaseId id) {
+  auto entries = files.list(parked_directory, kPark);
+  if (!entries) return 0;
+  const std::string prefix = to_hex(id.value) + "-";
+  return static_cast<std::uint64_t>(
+      std::count_if(entries->begin(), entries->end(), [&](const DirectoryEntry& entry) {
+        return entry.name.starts_with(prefix) && !entry.name.ends_with(".tmp");
+      }));
 }
 
 }  // namespace rillfs

@@ -12,4 +12,7 @@ namespace rillfs {
 /// already.
 Result<void> park(Environment& environment, Database& database);
 
+/// How many branches of a database are parked.
+std::uint64_t count_parked(FileSystem& files, const std::string& parked_directory, DatabaseId id);
+
 }  // namespace rillfs

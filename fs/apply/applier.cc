@@ -17,6 +17,8 @@ namespace rillfs::apply {
 namespace {
 
 constexpr Duration kRetryDelay = std::chrono::milliseconds(20);
+/// Locks are often in the way for a moment; what lasts longer is worth a line in the log.
+constexpr Duration kPatience = std::chrono::seconds(2);
 
 /// A change set's pages out of the log.
 class RecordPages final : public PageSource {
@@ -60,9 +62,15 @@ std::string Applier::obstacle() const {
 
 void Applier::set_obstacle(std::string obstacle) {
   std::scoped_lock lock(mutex_);
-  if (obstacle == obstacle_) return;
-  if (!obstacle.empty()) spdlog::warn("{}: applying waits: {}", database_->path(), obstacle);
+  const Monotonic now = clock_.monotonic();
+  if (obstacle_.empty() != obstacle.empty()) obstacle_since_ = now;
   obstacle_ = std::move(obstacle);
+  if (obstacle_.empty()) {
+    obstacle_told_ = false;
+  } else if (!obstacle_told_ && now - obstacle_since_ > kPatience) {
+    obstacle_told_ = true;
+    spdlog::warn("{}: applying waits: {}", database_->path(), obstacle_);
+  }
 }
 
 void Applier::retry_later(const Error& error) {
@@ -95,8 +103,11 @@ Result<bool> Applier::apply_next() {
     if (!reader_) {
       RILL_ASSIGN(reader_, log::open_reader(files_, database_->log_directory(), database_->id(), applied));
     }
-    RILL_ASSIGN(next_, reader_->next(logged));
-    if (!next_) return false;
+    auto record = reader_->next(logged);
+    // A snapshot has replaced the log under the reader: it starts again from where this node stands.
+    if (!record || !*record) reader_.reset();
+    RILL_ASSIGN(next_, std::move(record));
+    if (!next_) return make_error(ErrorCode::kBusy, "the log was replaced by a snapshot");
   }
   if (auto done = apply_record(*next_); !done) {
     // The record is read again from its start next time.
@@ -211,7 +222,12 @@ void Applier::cool() {
 }
 
 Result<void> Applier::rename(const std::string& new_path) {
-  RILL_TRY(close_appender(CloseMode::kCheckpointAndDelete));
+  wait_for_checkpoint();
+  // Readers that have it open keep their files, whatever the names: what is busy for them is no obstacle.
+  if (auto closed = close_appender(CloseMode::kCheckpointAndDelete);
+      !closed && closed.error().code != ErrorCode::kBusy) {
+    return closed.error();
+  }
   writer_.reset();
   const std::string from = path();
   const std::string to = mountpoint_ + "/" + new_path;
@@ -220,7 +236,8 @@ Result<void> Applier::rename(const std::string& new_path) {
     if (::rename((from + suffix).c_str(), (to + suffix).c_str()) < 0 && errno != ENOENT)
       return errno_error(errno, from);
   }
-  return {};
+  // What is in the WAL is not all in the file while readers hold it: it goes on there.
+  return database_->wal_mode() && database_->application_handles() > 0 ? open_appender() : Result<void>();
 }
 
 void Applier::wait_for_checkpoint() const {
@@ -235,6 +252,7 @@ Result<void> Applier::remove() {
     warm_ = false;
   }
   writer_.reset();
+  reader_.reset();
   closed_ = true;
   const std::string file = path();
   if (::unlink(file.c_str()) < 0 && errno != ENOENT) return errno_error(errno, file);

@@ -88,6 +88,8 @@ class Applier : public std::enable_shared_from_this<Applier> {
   std::atomic<bool> checkpointing_{false};
   mutable std::mutex mutex_;  ///< guards what follows
   std::string obstacle_;
+  Monotonic obstacle_since_;
+  bool obstacle_told_ = false;  ///< in the log
 };
 
 }  // namespace rillfs::apply

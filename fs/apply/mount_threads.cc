@@ -17,7 +17,8 @@ namespace rillfs::apply {
 MountThreads::MountThreads(int count) {
   bool own_table = false;
   std::mutex mutex;
-  std::barrier everybody(count + 1);
+  // Shared: the last thread to wake may still look at it when the constructor has returned.
+  auto everybody = std::make_shared<std::barrier<>>(count + 1);
   std::thread founder([&] {
     // Signals belong to the main thread; the pool inherits the mask.
     sigset_t all;
@@ -27,16 +28,16 @@ MountThreads::MountThreads(int count) {
     if (!own_table) return;
     pool_ = std::make_unique<boost::asio::thread_pool>(static_cast<std::size_t>(count));
     for (int i = 0; i < count; ++i) {
-      boost::asio::post(*pool_, [&] {
+      boost::asio::post(*pool_, [&, everybody] {
         enter_descriptor_table(kTable);
         {
           std::scoped_lock lock(mutex);
           ids_.insert(::gettid());
         }
-        everybody.arrive_and_wait();  // so that each thread runs this once
+        everybody->arrive_and_wait();  // so that each thread runs this once
       });
     }
-    everybody.arrive_and_wait();
+    everybody->arrive_and_wait();
   });
   founder.join();
   if (!own_table)

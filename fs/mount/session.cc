@@ -31,8 +31,9 @@ std::string mounted_type(const std::string& mountpoint) {
 }
 
 Result<void> take_over_stale(const std::string& mountpoint) {
-  struct stat status {};
-  if (::stat(mountpoint.c_str(), &status) == 0) {
+  // Forced, since the kernel would answer from its cache for a daemon that is gone.
+  struct statx status {};
+  if (::statx(AT_FDCWD, mountpoint.c_str(), AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &status) == 0) {
     if (mounted_type(mountpoint).find(kSubtype) == std::string::npos) return {};
     return make_error(ErrorCode::kBusy,
                       mountpoint + " is mounted already by a running rillfs; unmount it first");

@@ -132,7 +132,8 @@ class Sink {
     Position logged;
     Position applied;
   };
-  /// `progressed` is called, from any thread, after a database was logged to or applied to. It must not
+  /// `progressed` is called, from any thread, after a database was logged to or applied to, the completion
+  /// of a snapshot included. What list() says before the first call is taken to be applied. It must not
   /// block. An empty function takes the listener away; when that returns, the old one no longer runs.
   virtual void listen(std::function<void(const Progress&)> progressed) = 0;
 };

@@ -62,6 +62,7 @@ TEST(Status, ComesBackFromJsonAsItWas) {
   s.databases[0].snapshot = SnapshotProgress{1, 2, 3};
   s.databases[0].problem = "disk on fire";
   s.databases.push_back({"bytes \xff\x01 \xe2\x82.db"});
+  s.replicas[0].positions[0].checksum = Checksum{};
   EXPECT_EQ(status_from_json(json::parse(to_json(s).dump())).value(), s);
 }
 
@@ -106,6 +107,14 @@ TEST(StatusTable, ShowsAPrimary) {
             "\n"
             "REPLICA           DATABASE       TXID  CHECKSUM\n"
             "0000000000000002  app.db    1,234,567  8000000000000001\n");
+}
+
+TEST(StatusTable, AChecksumThatIsNotKnownIsNotShownAsZeroes) {
+  NodeStatus s = primary();
+  s.replicas[0].positions[0].checksum = Checksum{};
+  EXPECT_TRUE(to_json(s)["replicas"][0]["positions"][0]["checksum"].is_null());
+  EXPECT_NE(render_status(s, false).find("0000000000000002  app.db    1,234,567  -\n"), std::string::npos)
+      << render_status(s, false);
 }
 
 TEST(StatusTable, ShowsAReplicaWithItsLagAndSnapshot) {

@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# Builds with tests and runs them all. From a clean clone of Debian 12, as root, it needs nothing but this.
+#   run.sh                     unit and cluster tests
+#   run.sh --unit | --cluster  only these
+#   run.sh --sanitize address|thread   the same with a sanitizer, in build-asan or build-tsan
+#   run.sh -k TEXT             only cluster tests whose name has TEXT in it
+# Ends with one line, `N passed, N failed`; exit code 1 if any failed or could not be run.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+unit=no cluster=no build=build filter=() options=()
+usage() {
+  sed -n '2,7s/^# \{0,1\}//p' "$0"
+  exit 2
+}
+while [ $# -gt 0 ]; do
+  case $1 in
+    --unit) unit=yes ;;
+    --cluster) cluster=yes ;;
+    --sanitize)
+      shift
+      case ${1:-} in
+        address) build=build-asan options=('-DRILLFS_SANITIZE=address;undefined') ;;
+        thread) build=build-tsan options=(-DRILLFS_SANITIZE=thread) ;;
+        *) usage ;;
+      esac
+      ;;
+    -k)
+      [ $# -gt 1 ] || usage
+      shift
+      filter=(-k "$1")
+      ;;
+    *) usage ;;
+  esac
+  shift
+done
+[ $unit$cluster != nono ] || unit=yes cluster=yes
+
+bash deploy/install-packages.sh build run test
+targets=(rillfs)
+[ $unit = no ] || targets+=(unit_replication unit_fs unit_cmd)
+mkdir -p "$build"
+log=$build/tests-build.log
+echo "building in $build (all output: $log)"
+if ! { cmake -G Ninja -B "$build" -DRILLFS_TESTS=ON "${options[@]}" && ninja -C "$build" "${targets[@]}"; } > "$log" 2>&1; then
+  grep -nE 'error|Error|FAILED' "$log" | head -30 >&2 || true
+  tail -20 "$log" >&2
+  echo "0 passed, 1 failed"
+  exit 1
+fi
+
+results=$build/test-results
+rm -rf "$results"
+mkdir -p "$results"
+failed_runs=0
+export ASAN_OPTIONS=abort_on_error=1:detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
+
+if [ $unit = yes ]; then
+  for part in replication fs cmd; do
+    echo "unit tests: $part"
+    code=0
+    timeout -k 10 600 "$build/unit_$part" --gtest_brief=1 --gtest_output="xml:$results/unit_$part.xml" \
+      > "$results/unit_$part.log" 2>&1 || code=$?
+    [ $code = 0 ] || tail -60 "$results/unit_$part.log" >&2
+    # One that hangs or dies, perhaps after its last test, counts as a failure of its own.
+    if [ $code -gt 1 ] || [ ! -e "$results/unit_$part.xml" ]; then
+      echo "unit_$part ended with exit code $code; all output: $results/unit_$part.log" >&2
+      failed_runs=$((failed_runs + 1))
+    fi
+  done
+fi
+if [ $cluster = yes ] && compgen -G 'tests/cluster/test_*.py' > /dev/null; then
+  echo "cluster tests"
+  if [ ! -e /dev/fuse ] || [ "$(id -u)" != 0 ]; then
+    echo "the cluster tests need root and /dev/fuse; bash tests/run.sh --unit runs without" >&2
+    failed_runs=$((failed_runs + 1))
+  else
+    code=0
+    RILLFS=$PWD/$build/rillfs PYTHONDONTWRITEBYTECODE=1 timeout -k 30 1200 python3 -m pytest tests/cluster -q -p no:cacheprovider \
+      "${filter[@]}" --junitxml="$results/cluster.xml" || code=$?
+    if [ $code -gt 1 ] || [ ! -e "$results/cluster.xml" ]; then
+      echo "the cluster tests did not run to their end (exit code $code)" >&2
+      failed_runs=$((failed_runs + 1))
+    fi
+  fi
+fi
+
+python3 - "$failed_runs" "$results"/*.xml << 'END'
+import sys, xml.etree.ElementTree as tree
+failed = int(sys.argv[1]); passed = skipped = 0
+for path in sys.argv[2:]:
+    try:
+        cases = tree.parse(path).getroot().iter("testcase")
+    except (OSError, tree.ParseError):
+        if "*" not in path: failed += 1
+        continue
+    for case in cases:
+        if case.find("failure") is not None or case.find("error") is not None: failed += 1
+        elif case.find("skipped") is not None or case.get("status") == "notrun": skipped += 1
+        else: passed += 1
+print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
+sys.exit(failed > 0 or passed == 0)
+END
