@@ -6,7 +6,13 @@
 namespace rillfs {
 namespace {
 constexpr Label kScan = "capture: read WAL";
+
+/// Salts and checksum are zero: written while SQLite still meant to come back to it (wal_scanner.h).
+bool is_unsealed(Bytes frame) {
+  const Bytes seal = frame.subspan(8, 16);
+  return std::all_of(seal.begin(), seal.end(), [](std::uint8_t b) { return b == 0; });
 }
+}  // namespace
 
 Result<std::size_t> WalView::read(MutableBytes into, std::uint64_t offset) const {
   const std::uint64_t held_end = held_offset_ + held_.size();
@@ -28,7 +34,7 @@ Result<std::size_t> WalView::read(MutableBytes into, std::uint64_t offset) const
 
 void WalScanner::begin(const sqlite::WalHeader& header) {
   header_ = header;
-  committed_ = verified_ = Point{0, header.checksum};
+  committed_ = verified_ = Point{0, header.checksum, {}, false};
   open_.clear();
   candidates_.clear();
   frames_.clear();
@@ -80,12 +86,22 @@ Result<void> WalScanner::note_commit_fields(const WalView& view, std::uint64_t o
 Result<bool> WalScanner::verify_next(const WalView& view, sqlite::FrameHeader& header) {
   RILL_ASSIGN(std::size_t got, view.read(frame_, sqlite::frame_offset(verified_.frame + 1, page_size())));
   if (got < frame_.size()) return false;
-  sqlite::WalChecksum running = verified_.checksum;
-  if (!sqlite::verify_frame(frame_, header_->salts, header_->order, running)) return false;
   header = sqlite::parse_frame_header(frame_);
-  verified_ = Point{verified_.frame + 1, running};
-  open_.push_back(header.pgno);
-  return true;
+  if (is_unsealed(frame_) && header.pgno.value != 0 &&
+      (!header.is_commit() || verified_.frame + 1 == overtaken_)) {
+    verified_ =
+        Point{verified_.frame + 1, {}, verified_.unsealed ? verified_.sealed : verified_.checksum, true};
+    open_.push_back(header.pgno);
+    return true;
+  }
+  for (sqlite::WalChecksum running :
+       {verified_.checksum, verified_.unsealed ? verified_.sealed : verified_.checksum}) {
+    if (!sqlite::verify_frame(frame_, header_->salts, header_->order, running)) continue;
+    verified_ = Point{verified_.frame + 1, running, {}, false};
+    open_.push_back(header.pgno);
+    return true;
+  }
+  return false;
 }
 
 WalTransaction WalScanner::take(Pgno commit) {
@@ -108,6 +124,10 @@ Result<std::optional<WalTransaction>> WalScanner::written(const WalView& view, s
                                                           std::size_t size) {
   if (!header_ || offset + size <= sqlite::kWalHeaderSize) return std::nullopt;
   if (offset < sqlite::frame_offset(verified_.frame + 1, page_size())) refuse();
+  // Who writes behind a frame that ends a transaction has that transaction behind him.
+  const bool overtakes = !candidates_.empty() &&
+                         offset >= sqlite::frame_offset(candidates_.back() + 1, page_size()) && size != 0;
+  overtaken_ = overtakes ? candidates_.back() : 0;
   RILL_TRY(note_commit_fields(view, offset, size));
   sqlite::FrameHeader header;
   while (!candidates_.empty() && verified_.frame < candidates_.back()) {

@@ -5,6 +5,13 @@
 // mode):
 //   - frames of the open transaction may be written again in any order (cache spill): "verified" moves back;
 //   - frames may be abandoned (rollback) and written over from the last commit on;
+//   - unsealed frames: after a cache spill SQLite writes headers without salts and checksum, and seals them
+//   all
+//     before it commits. SQLite 3.40 forgets some of them when a savepoint was rolled back in between: such a
+//     commit is seen by readers through the wal-index, although the chain in the file is broken. So an
+//     unsealed frame is taken as it is if the chain goes on behind it, from zero (as SQLite's own sealing
+//     reads it) or from before it, to a sealed commit frame; and an unsealed commit frame when a writer goes
+//     on behind it;
 //   - one frame may arrive in several writes, and one write may hold many frames.
 //
 // Costs: nothing is verified until a frame with a commit field has been seen, since before that there is
@@ -91,6 +98,8 @@ class WalScanner {
   struct Point {
     std::uint32_t frame = 0;  ///< the last one
     sqlite::WalChecksum checksum;
+    sqlite::WalChecksum sealed;  ///< of the last sealed frame, where this one is unsealed
+    bool unsealed = false;
   };
   Result<void> note_commit_fields(const WalView& view, std::uint64_t offset, std::size_t size);
   Result<bool> verify_next(const WalView& view, sqlite::FrameHeader& header);
@@ -99,7 +108,8 @@ class WalScanner {
   std::optional<sqlite::WalHeader> header_;
   Point committed_;
   Point verified_;
-  std::vector<Pgno> open_;  ///< pages of the frames committed_+1 .. verified_
+  std::uint32_t overtaken_ = 0;  ///< a frame behind this commit frame is being written; 0: none
+  std::vector<Pgno> open_;       ///< pages of the frames committed_+1 .. verified_
   std::vector<std::uint32_t>
       candidates_;  ///< frames beyond committed_ whose commit field is not 0, ascending
   std::unordered_map<Pgno, std::uint32_t> frames_;
