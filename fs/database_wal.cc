@@ -49,7 +49,11 @@ Result<void> Database::begin_generation(const WalView& view) {
     return {};
   }
   const auto& present = scanner_.header();
-  if (present && present->salts == header->salts && present->page_size == header->page_size) return {};
+  // The checksum counts as well: a header that is written again after a rollback may have the same salts but
+  // another process's checkpoint sequence, and the frames' chain begins with the header's checksum.
+  const bool same = present && present->salts == header->salts && present->checksum == header->checksum &&
+                    present->order == header->order && present->page_size == header->page_size;
+  if (same) return {};
   end_generation();
   scanner_.begin(*header);
   return {};
