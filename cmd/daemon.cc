@@ -107,7 +107,9 @@ Result<void> Daemon::load() {
 }
 
 Result<void> Daemon::mount() {
-  // First, so that these threads' descriptor table never has /dev/fuse in it.
+  // Before the device is opened: it must not have it.
+  RILL_ASSIGN(keeper_, mount::MemoryKeeper::start());
+  // Likewise, so that these threads' descriptor table never has /dev/fuse in it.
   mount_threads_ = std::make_unique<apply::MountThreads>(kMountThreads);
   const std::string root = environment_.tree_directory();
   const int root_fd = ::open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -298,6 +300,7 @@ void Daemon::stop() {
   if (work_) work_->stop();
   if (session_) unmount();
   if (mount_threads_) mount_threads_->stop();
+  keeper_.reset();
   if (databases_) databases_->close();
 }
 

@@ -17,6 +17,7 @@
 #include "cmd/status.h"
 #include "fs/apply/mount_threads.h"
 #include "fs/databases.h"
+#include "fs/mount/memory_keeper.h"
 #include "fs/mount/session.h"
 #include "fs/mount_work.h"
 #include "replication/lease/lease.h"
@@ -62,6 +63,7 @@ class Daemon {
   ::rillfs::Environment environment_;
   std::unique_ptr<Node> node_;
   std::unique_ptr<Databases> databases_;
+  std::unique_ptr<mount::MemoryKeeper> keeper_;
   std::unique_ptr<apply::MountThreads> mount_threads_;
   std::unique_ptr<mount::Tree> tree_;
   std::unique_ptr<mount::RequestContext> requests_;

@@ -63,8 +63,9 @@ class Database : public std::enable_shared_from_this<Database> {
   void start_attributes(std::uint32_t mode, std::uint32_t uid, std::uint32_t gid);
   /// Removes dbs/<id>: after `dropped`.
   Result<void> remove_directory();
-  /// The name is gone: from now on its files are plain ones, whoever still has them open.
-  void dropped();
+  /// The name is gone: from now on its files are plain ones, whoever still has them open. True if it was
+  /// replicated.
+  bool dropped();
   bool is_dropped() const;
 
   // --- state
@@ -197,7 +198,7 @@ class Database : public std::enable_shared_from_this<Database> {
   void note_unlogged_write();
   bool captures(Caller caller) const;
   bool base_is_due(bool force) const;
-  Result<void> save_synced_base(const Position& holds, const Content& content);
+  Result<void> save_synced_base(log::Log& log, const Position& holds, const Content& content);
 
   // database_replica.cc
   Result<void> append_image(const log::NewRecord& record, const stream::Sink::Image& image);
@@ -215,7 +216,7 @@ class Database : public std::enable_shared_from_this<Database> {
   std::atomic<bool> dropped_{false};
   Content content_;
   ReplayBase base_;
-  std::unique_ptr<log::Log> log_;
+  std::shared_ptr<log::Log> log_;  ///< syncs go on without the mutex, on a copy
   Committer committer_;
   bool wal_mode_ = false;  ///< as the committed page 1 says
   std::shared_ptr<File> wal_;

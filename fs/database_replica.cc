@@ -58,6 +58,7 @@ Result<void> Database::append_image(const log::NewRecord& record, const stream::
 
 Result<Position> Database::receive(const stream::ChangeSetInfo& info, const stream::Sink::Image& image) {
   std::scoped_lock lock(mutex_);
+  if (dropped_) return make_error(ErrorCode::kPositionMismatch, info_.path + " was dropped");
   const Position here = content_.position();
   if (!info.pre.same_place(here) || info.post.epoch < here.epoch) {
     return make_error(ErrorCode::kPositionMismatch, info_.path + " is at " + to_text(here) +
@@ -88,6 +89,7 @@ Result<Position> Database::receive(const stream::ChangeSetInfo& info, const stre
 
 Result<Position> Database::receive_snapshot(const std::string& file_path, const Content& content) {
   std::scoped_lock lock(mutex_);
+  if (dropped_) return make_error(ErrorCode::kPositionMismatch, info_.path + " was dropped");
   RILL_ASSIGN(auto file, environment_.files.open(file_path, OpenMode::kRead, "snapshot: read"));
   ltx::Header header;
   header.page_size = content.page_size();

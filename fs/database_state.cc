@@ -99,15 +99,15 @@ Result<void> Database::remove_directory() {
   const std::string directory = environment_.database_directory(info_.id);
   // One step takes it out of recovery's sight; the rest may be interrupted.
   const std::string garbage = environment_.spool_directory() + "/dropped-" + to_hex(info_.id.value);
-  log_.reset();
   RILL_TRY(files.rename(directory, garbage, "drop database"));
   return remove_tree(files, garbage, "drop database");
 }
 
-void Database::dropped() {
+bool Database::dropped() {
   std::scoped_lock lock(mutex_);
   dropped_ = true;
   unlogged_writes_ = 0;
+  return replicated_;
 }
 
 bool Database::is_dropped() const { return dropped_; }
@@ -270,14 +270,16 @@ bool Database::base_is_due(bool force) const {
 Result<void> Database::advance_base(bool force) {
   Position holds;
   Content content;
+  std::shared_ptr<log::Log> log;
   {
     std::scoped_lock lock(mutex_);
     if (!base_is_due(force)) return {};
     advancing_ = true;
     holds = *file_holds_;
     content = content_;
+    log = log_;
   }
-  auto saved = save_synced_base(holds, content);
+  auto saved = save_synced_base(*log, holds, content);
   std::scoped_lock lock(mutex_);
   advancing_ = false;
   if (!saved || dropped_) return saved;
@@ -288,10 +290,10 @@ Result<void> Database::advance_base(bool force) {
   return log_->retain(holds.txid, pinned);
 }
 
-Result<void> Database::save_synced_base(const Position& holds, const Content& content) {
+Result<void> Database::save_synced_base(log::Log& log, const Position& holds, const Content& content) {
   // Without the mutex: commits go on. What the file gains meanwhile is in the log after `holds`.
   RILL_TRY(file_->sync_data("base: sync database"));
-  RILL_TRY(log_->sync());
+  RILL_TRY(log.sync());
   return save_base(environment_.files, directory(), holds, content);
 }
 

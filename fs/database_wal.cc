@@ -172,14 +172,14 @@ Result<void> Database::resize_wal(const std::shared_ptr<File>& wal, std::uint64_
 }
 
 Result<void> Database::sync_wal() {
-  log::Log* log = nullptr;
+  std::shared_ptr<log::Log> log;  // a copy: the name may be dropped meanwhile
   {
     std::scoped_lock lock(mutex_);
     if (!environment_.primary || !replicated_ || dropped_) return {};
     RILL_TRY(require_writable());
-    log = log_.get();
+    log = log_;
   }
-  // The backing WAL need not be durable: recovery does not use it. The log lives as long as the database.
+  // The backing WAL need not be durable: recovery does not use it.
   auto synced = log->sync();
   if (!synced) {
     std::scoped_lock lock(mutex_);

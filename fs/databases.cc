@@ -124,10 +124,9 @@ void Databases::drop(std::uint64_t parent_inode, const std::string& name) {
     database = it->second;
     by_place_.erase(it);
   }
-  const bool replicated = database->replicated();
+  // In one step: a first commit may be under way.
+  if (!database->dropped()) return;
   const DatabaseId id = database->id();
-  database->dropped();
-  if (!replicated) return;
   {
     std::scoped_lock lock(mutex_);
     by_id_.erase(id.value);
@@ -186,13 +185,19 @@ void Databases::reconcile_soon(const std::shared_ptr<Database>& database) {
     std::scoped_lock lock(mutex_);
     if (!reconciling_.try_emplace(database.get(), true).second) return;  // on its way
   }
-  delayed_.run_after(kReconcileDelay, [this, weak = std::weak_ptr(database)] { try_reconcile(weak); });
+  delayed_.run_after(kReconcileDelay, [this, key = database.get(), weak = std::weak_ptr(database)] {
+    try_reconcile(key, weak);
+  });
 }
 
-void Databases::try_reconcile(const std::weak_ptr<Database>& weak) {
+void Databases::try_reconcile(const Database* key, const std::weak_ptr<Database>& weak) {
   auto database = weak.lock();
   MountWork* work = work_;
-  if (!database || work == nullptr) return;
+  if (!database || work == nullptr) {
+    std::scoped_lock lock(mutex_);
+    reconciling_.erase(key);
+    return;
+  }
   const std::uint64_t before = database->unlogged_writes();
   auto attempt = [this, database] {
     // The database's files belong to this descriptor table, the lock to the mount's threads: they wait.

@@ -127,7 +127,8 @@ class Databases final : public stream::Source, public stream::Sink {
   /// `task` answers a request, which needs the device: not a thing for the mount's threads.
   std::function<void()> on_worker(std::function<void()> task);
   void advance_base_soon(DatabaseId id);
-  void try_reconcile(const std::weak_ptr<Database>& database);
+  /// `key`: what the database goes by among those on their way, also when it is gone.
+  void try_reconcile(const Database* key, const std::weak_ptr<Database>& database);
   void notify(DatabaseId id);
   stream::DatabaseInfo with_overrides(stream::DatabaseInfo info) const;
   Result<void> finish_snapshot(DatabaseId id);

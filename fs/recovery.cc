@@ -43,6 +43,16 @@ bool is_empty(int directory_fd, const std::string& name) {
   return ::fstatat(directory_fd, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0 && status.st_size == 0;
 }
 
+/// Died while it was made: the base is recorded before the log gets its first segment.
+Result<bool> never_completed(FileSystem& files, const std::string& directory) {
+  RILL_ASSIGN(bool based, files.exists(directory + "/base.json", kRecover));
+  if (based) return false;
+  RILL_ASSIGN(bool logged, files.exists(directory + "/log", kRecover));
+  if (!logged) return true;
+  RILL_ASSIGN(auto segments, files.list(directory + "/log", kRecover));
+  return segments.empty();
+}
+
 Result<std::uint64_t> inode_of(const std::string& path) {
   struct stat status {};
   if (::stat(path.c_str(), &status) < 0) return errno_error(errno, path);
@@ -74,7 +84,13 @@ Result<void> Databases::recover() {
 }
 
 Result<void> Databases::set_apart(const std::string& directory, DatabaseId id, const std::string& why) {
-  const std::string place = environment_.parked_directory() + "/" + to_hex(id.value) + "-without-file";
+  const std::string wanted = environment_.parked_directory() + "/" + to_hex(id.value) + "-without-file";
+  std::string place = wanted;
+  for (int n = 2;; ++n) {
+    RILL_ASSIGN(bool taken, environment_.files.exists(place, kRecover));
+    if (!taken) break;
+    place = wanted + "-" + std::to_string(n);  // the same thing has happened before
+  }
   spdlog::warn("{}: {}; its log is kept in {}", to_hex(id.value), why, place);
   return environment_.files.rename(directory, place, kRecover);
 }
@@ -82,6 +98,8 @@ Result<void> Databases::set_apart(const std::string& directory, DatabaseId id, c
 Result<void> Databases::recover_one(DatabaseId id) {
   FileSystem& files = environment_.files;
   const std::string directory = environment_.database_directory(id);
+  RILL_ASSIGN(bool unfinished, never_completed(files, directory));
+  if (unfinished) return remove_tree(files, directory, kRecover);
   RILL_ASSIGN(auto info, load_database_info(files, directory, id));
   RILL_ASSIGN(StoredBase stored, load_base(files, directory));
   const std::string file_path = environment_.tree_directory() + "/" + info.path;
@@ -97,7 +115,12 @@ Result<void> Databases::recover_one(DatabaseId id) {
   }
   const Position end = opened.log->end().position;
   RILL_ASSIGN(bool there, files.exists(file_path, kRecover));
-  if (!there && end.txid.value == 0) return remove_tree(files, directory, kRecover);  // never committed
+  // Without a first commit it is no replicated database: what lies in the tree, with whatever lies beside it,
+  // is taken over as any other file.
+  if (end.txid.value == 0) {
+    opened.log.reset();
+    return remove_tree(files, directory, kRecover);
+  }
   if (!there) return set_apart(directory, id, info.path + " is not there any more");
   RILL_ASSIGN(bool unlogged, files.exists(directory + "/unlogged", kRecover));
   RILL_ASSIGN(std::shared_ptr<File> file, files.open(file_path, OpenMode::kReadWrite, kRecover));

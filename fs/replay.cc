@@ -37,8 +37,9 @@ Result<Replayed> replay(FileSystem& files, const std::string& log_directory, Dat
     RILL_TRY(target.truncate(std::uint64_t{record->commit.value} * record->page_size, kReplay));
     ++replayed.records;
     replayed.pages += changes.size();
-    if (record->max_txid <= content.position().txid) continue;
+    // A snapshot begins anew, also where a branch that lost had gone further than it.
     const bool anew = record->is_snapshot();
+    if (!anew && record->max_txid <= content.position().txid) continue;
     Content next = anew ? Content{} : std::move(content);
     next.apply(changes, record->commit, record->page_size, record->post_position());
     content = std::move(next);

@@ -103,8 +103,11 @@ Result<bool> Applier::apply_next() {
     if (!reader_) {
       RILL_ASSIGN(reader_, log::open_reader(files_, database_->log_directory(), database_->id(), applied));
     }
-    RILL_ASSIGN(next_, reader_->next(logged));
-    if (!next_) return false;
+    auto record = reader_->next(logged);
+    // A snapshot has replaced the log under the reader: it starts again from where this node stands.
+    if (!record || !*record) reader_.reset();
+    RILL_ASSIGN(next_, std::move(record));
+    if (!next_) return make_error(ErrorCode::kBusy, "the log was replaced by a snapshot");
   }
   if (auto done = apply_record(*next_); !done) {
     // The record is read again from its start next time.
