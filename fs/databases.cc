@@ -53,6 +53,18 @@ void Databases::register_database(const std::shared_ptr<Database>& database, Dat
   by_id_[id.value] = database;
 }
 
+std::shared_ptr<Database> Databases::own(std::unique_ptr<Database> database) {
+  auto let_go = [this](Database* last) {
+    // The mount's threads have a table of their own, and hold databases while they apply and remove them.
+    if (descriptor_table() == 0) {
+      delete last;
+    } else {
+      boost::asio::post(workers_, [last] { delete last; });
+    }
+  };
+  return {database.release(), std::move(let_go)};
+}
+
 std::vector<std::shared_ptr<Database>> Databases::all() const {
   std::scoped_lock lock(mutex_);
   std::vector<std::shared_ptr<Database>> all;
@@ -101,7 +113,7 @@ std::shared_ptr<Database> Databases::adopt(std::uint64_t parent_inode, int paren
   if (fd < 0) return nullptr;
   struct stat status {};
   ::fstat(fd, &status);
-  auto database = std::make_shared<Database>(environment_, path, adopt_file(fd, path));
+  auto database = own(std::make_unique<Database>(environment_, path, adopt_file(fd, path)));
   database->start_attributes(status.st_mode & 07777, status.st_uid, status.st_gid);
   {
     std::scoped_lock lock(mutex_);

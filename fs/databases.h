@@ -120,6 +120,8 @@ class Databases final : public stream::Source, public stream::Sink {
  private:
   using Place = std::pair<std::uint64_t, std::string>;  ///< inode of the directory, name in it
   void register_database(const std::shared_ptr<Database>& database, DatabaseId id);
+  /// Whoever lets go of it last, its files are closed in the descriptor table where they were opened.
+  std::shared_ptr<Database> own(std::unique_ptr<Database> database);
   Result<void> recover_one(DatabaseId id);
   Result<void> set_apart(const std::string& directory, DatabaseId id, const std::string& why);
   void adopt_at_start(std::uint64_t parent, int parent_fd, const std::string& name, const std::string& path);

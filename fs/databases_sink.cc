@@ -159,7 +159,8 @@ Result<void> Databases::install_prepared(std::uint64_t parent_inode, int parent_
   }
   RILL_TRY(files.rename(prepared->file, environment_.tree_directory() + "/" + path, "install database"));
   RILL_TRY(files.sync_directory("/proc/self/fd/" + std::to_string(parent_fd), "install database"));
-  auto database = std::make_shared<Database>(environment_, std::move(prepared->recovered), std::move(file));
+  auto database =
+      own(std::make_unique<Database>(environment_, std::move(prepared->recovered), std::move(file)));
   {
     std::scoped_lock lock(mutex_);
     by_place_[{parent_inode, name}] = database;

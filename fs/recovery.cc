@@ -141,8 +141,8 @@ Result<void> Databases::recover_one(DatabaseId id) {
       base = {end, end, content.page_size()};
     }
   }
-  auto database = std::make_shared<Database>(
-      environment_, Database::Recovered{info, std::move(content), base, std::move(opened.log)}, file);
+  auto database = own(std::make_unique<Database>(
+      environment_, Database::Recovered{info, std::move(content), base, std::move(opened.log)}, file));
   if (unlogged && environment_.primary) {
     auto wal = files.open(file_path + "-wal", OpenMode::kReadWrite, kRecover);
     database->content_arrived(wal ? std::shared_ptr<File>(std::move(*wal)) : nullptr);

@@ -222,7 +222,12 @@ void Applier::cool() {
 }
 
 Result<void> Applier::rename(const std::string& new_path) {
-  RILL_TRY(close_appender(CloseMode::kCheckpointAndDelete));
+  wait_for_checkpoint();
+  // Readers that have it open keep their files, whatever the names: what is busy for them is no obstacle.
+  if (auto closed = close_appender(CloseMode::kCheckpointAndDelete);
+      !closed && closed.error().code != ErrorCode::kBusy) {
+    return closed.error();
+  }
   writer_.reset();
   const std::string from = path();
   const std::string to = mountpoint_ + "/" + new_path;
@@ -231,7 +236,8 @@ Result<void> Applier::rename(const std::string& new_path) {
     if (::rename((from + suffix).c_str(), (to + suffix).c_str()) < 0 && errno != ENOENT)
       return errno_error(errno, from);
   }
-  return {};
+  // What is in the WAL is not all in the file while readers hold it: it goes on there.
+  return database_->wal_mode() && database_->application_handles() > 0 ? open_appender() : Result<void>();
 }
 
 void Applier::wait_for_checkpoint() const {
@@ -246,6 +252,7 @@ Result<void> Applier::remove() {
     warm_ = false;
   }
   writer_.reset();
+  reader_.reset();
   closed_ = true;
   const std::string file = path();
   if (::unlink(file.c_str()) < 0 && errno != ENOENT) return errno_error(errno, file);

@@ -286,7 +286,7 @@ void Tree::moved(Node& parent, const std::string& name, Node& new_parent, const 
   databases_.rename(parent.id(), name, new_parent.id(), new_name, new_path);
   // A companion that arrives by rename brings content that no transaction announced.
   std::string base;
-  if (companion_role(new_name, base) == Role::kWal) {
+  if (databases_.is_primary() && companion_role(new_name, base) == Role::kWal) {
     if (auto database = database_for_companion(new_parent, base)) {
       int fd = ::openat(new_parent.path_fd(), new_name.c_str(), O_RDWR | O_CLOEXEC);
       database->content_arrived(fd < 0 ? nullptr : adopt_file(fd, new_name));

@@ -1,0 +1,160 @@
+"""Readers on a replica while transactions are applied: each sees whole transactions, in order, and holds
+nothing up."""
+
+import json
+
+import pytest
+
+from support import SqliteFailed, end, script, wait_until
+
+ACCOUNTS = 200
+
+# Moves money between accounts on different pages and counts: the sum never changes.
+WRITER = """
+import random, sqlite3, sys, time
+path, seconds, rate = sys.argv[1], float(sys.argv[2]), float(sys.argv[3])
+connection = sqlite3.connect(path, timeout=60, isolation_level=None)
+connection.execute("PRAGMA synchronous=NORMAL")
+start, done = time.monotonic(), 0
+while time.monotonic() < start + seconds:
+    a, b, amount = random.randrange(200), random.randrange(200), random.randrange(100)
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("UPDATE account SET money = money - ? WHERE id = ?", (amount, a))
+    connection.execute("UPDATE account SET money = money + ? WHERE id = ?", (amount, b))
+    connection.execute("UPDATE counter SET n = n + 1")
+    connection.execute("INSERT INTO log(a, b, amount) VALUES(?, ?, ?)", (a, b, amount))
+    connection.execute("COMMIT")
+    done += 1
+    time.sleep(max(0, start + done / rate - time.monotonic()))
+connection.close()
+print(done)
+"""
+
+# Prints what it saw as JSON; fails by an exception when a rule is broken.
+READER = """
+import json, sqlite3, sys, time
+path, stop = sys.argv[1], sys.argv[2]
+connection = sqlite3.connect(path, timeout=float(sys.argv[3]), isolation_level=None)
+last, reads, changes, slowest = -1, 0, 0, 0.0
+import os
+while not os.path.exists(stop):
+    begun = time.monotonic()
+    connection.execute("BEGIN")
+    n, = connection.execute("SELECT n FROM counter").fetchone()
+    money, = connection.execute("SELECT sum(money) FROM account").fetchone()
+    lines, = connection.execute("SELECT count(*) FROM log").fetchone()
+    again, = connection.execute("SELECT n FROM counter").fetchone()
+    connection.execute("COMMIT")
+    slowest = max(slowest, time.monotonic() - begun)
+    assert n == again, f"not repeatable: {n} and {again}"
+    assert money == 200 * 1000, f"half a transaction: {money}"
+    assert lines == n, f"{lines} lines at counter {n}"
+    assert n >= last, f"back from {last} to {n}"
+    changes += n > last
+    last, reads = n, reads + 1
+print(json.dumps({"last": last, "reads": reads, "changes": changes, "slowest": slowest}))
+"""
+
+
+def prepare(cluster, name, mode):
+    with cluster.primary.sqlite(name) as connection:
+        connection.execute(f"PRAGMA journal_mode={mode}")
+        connection.execute("BEGIN")
+        connection.execute("CREATE TABLE account(id INTEGER PRIMARY KEY, money, filler)")
+        connection.execute("CREATE TABLE counter(n)")
+        connection.execute("INSERT INTO counter VALUES(0)")
+        connection.execute("CREATE TABLE log(id INTEGER PRIMARY KEY, a, b, amount)")
+        connection.executemany("INSERT INTO account VALUES(?, 1000, zeroblob(700))",
+                               ((i,) for i in range(ACCOUNTS)))
+        connection.execute("COMMIT")
+    cluster.check(name)
+
+
+@pytest.mark.parametrize("mode,rate", [("WAL", 500), ("DELETE", 100)])
+def test_readers_see_whole_transactions_in_order_while_many_are_applied(cluster, name, tmp_path, mode, rate):
+    prepare(cluster, name, mode)
+    stop = tmp_path / "stop"
+    readers = [script(READER, cluster.replica.path(name), stop, 30, stdout=-1) for _ in range(3)]
+    writer = script(WRITER, cluster.primary.path(name), 5, rate, stdout=-1)
+    assert end(writer, 40) == 0
+    done = int(writer.stdout.read())
+    cluster.wait_for_replicas(name, timeout=20)
+    # The readers get to see the last transaction before they are told to stop.
+    assert cluster.replica.execute(name, "SELECT n FROM counter") == [(done,)]
+    stop.touch()
+    for reader in readers:
+        assert end(reader, 40) == 0
+        seen = json.loads(reader.stdout.read())
+        assert seen["reads"] > 20 and seen["changes"] > 5, seen
+        reader.stdout.close()
+    writer.stdout.close()
+    assert done > 2 * rate, f"only {done} transactions in 5 s"
+    cluster.check(name)
+
+
+def test_long_reader_keeps_its_snapshot_and_delays_nothing(cluster, name):
+    prepare(cluster, name, "WAL")
+    old = cluster.app(cluster.replica.path(name))
+    old.sql("BEGIN", "SELECT * FROM counter")
+    for i in range(50):
+        cluster.primary.execute(name, "UPDATE counter SET n = n + 1",)
+    cluster.wait_for_replicas(name)
+    assert cluster.replica.execute(name, "SELECT n FROM counter") == [(50,)]
+    assert old.sql("SELECT n FROM counter") == [(0,)]
+    assert old.sql("COMMIT", "SELECT n FROM counter") == [(50,)]
+    cluster.check(name)
+
+
+def test_readers_that_come_and_go_never_see_an_error(cluster, name, tmp_path):
+    """Opening makes the daemon prepare the WAL, the last close takes it away again; both race with applying."""
+    prepare(cluster, name, "WAL")
+    writer = script(WRITER, cluster.primary.path(name), 5, 300)
+    last = opened = 0
+    while writer.poll() is None:
+        with cluster.replica.sqlite(name) as connection:
+            (n, money), = connection.execute(
+                "SELECT (SELECT n FROM counter), (SELECT sum(money) FROM account)").fetchall()
+        assert money == 1000 * ACCOUNTS and n >= last, (n, money, last)
+        last, opened = n, opened + 1
+    assert end(writer) == 0 and opened > 20
+    cluster.check(name)
+
+
+def test_reader_of_a_rollback_database_blocks_applying_only_while_it_reads(cluster, name):
+    prepare(cluster, name, "DELETE")
+    reader = cluster.app(cluster.replica.path(name))
+    reader.sql("BEGIN", "SELECT * FROM counter")
+    cluster.primary.execute(name, "UPDATE counter SET n = 7")
+    assert reader.sql("SELECT n FROM counter") == [(0,)]
+    reader.sql("COMMIT")
+    cluster.wait_for_replicas(name)
+    assert reader.sql("SELECT n FROM counter") == [(7,)]
+
+
+def test_reader_survives_changes_of_mode_page_size_and_schema(cluster, name):
+    prepare(cluster, name, "WAL")
+    reader = cluster.app(cluster.replica.path(name))
+    for i, change in enumerate(["CREATE TABLE more(a)", "PRAGMA journal_mode=DELETE", "PRAGMA page_size=8192",
+                                "VACUUM", "PRAGMA journal_mode=WAL", "ALTER TABLE counter ADD COLUMN x",
+                                "DROP TABLE more", "VACUUM"]):
+        if change == "PRAGMA page_size=8192":
+            continue
+        statements = [f"PRAGMA page_size=8192"] if change == "VACUUM" else []
+        cluster.primary.execute(name, *statements, change, f"UPDATE counter SET n = {i}")
+        def current():
+            try:
+                return reader.sql("SELECT n FROM counter") == [(i,)]
+            except SqliteFailed as failure:
+                assert failure.code.startswith("SQLITE_BUSY"), failure
+        wait_until(current, 15, f"the reader to see what follows {change}", cluster.logs)
+    cluster.check(name)
+
+
+def test_switch_to_another_page_size_waits_for_no_idle_reader(cluster, name):
+    """An application that merely has the database open must not stop replication for ever."""
+    prepare(cluster, name, "DELETE")
+    reader = cluster.app(cluster.replica.path(name))
+    reader.sql("SELECT * FROM counter")
+    cluster.primary.execute(name, "PRAGMA page_size=16384", "VACUUM", "UPDATE counter SET n = 3")
+    cluster.wait_for_replicas(name)
+    assert reader.sql("SELECT n FROM counter") == [(3,)]
