@@ -178,13 +178,15 @@ class Database : public std::enable_shared_from_this<Database> {
   Result<void> capture_wal(const WalView& view, Bytes bytes, std::uint64_t offset);
   Result<void> commit_wal(const WalView& view, const WalTransaction& transaction);
   Transaction transaction_of(const WalView& view, const WalTransaction& transaction);
-  Result<void> note_page1(const WalView& view, std::uint64_t offset);
+  Result<bool> wal_mode_after(const WalView& view, const WalTransaction& transaction) const;
+  void look_for_backfilled();
   Result<void> read_page_below(Pgno pgno, std::uint32_t page_size, MutableBytes into);
 
   // database_journal.cc
   Result<void> write_checkpoint(Bytes bytes, std::uint64_t offset);
   Result<void> commit_journal();
   Result<Transaction> staged_transaction();
+  bool committed_wal_mode(const Transaction& transaction) const;
   Result<void> note_journal_header(File& journal);
   Result<void> commit_at_journal_end(const Perform& perform);
 

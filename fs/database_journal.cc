@@ -77,8 +77,10 @@ Result<void> Database::resize(std::uint64_t size, Caller caller) {
   if (journal_hot_) return staging_.resize(environment_.files, environment_.spool_directory(), *file_, size);
   const bool checkpoint = scanner_.header() && wal_mode_ && size != 0;
   RILL_ASSIGN(std::uint64_t present, file_->size(kWriteDatabase));
-  // A checkpoint sets the size that its last transaction committed; growing alone changes no content.
-  if (!checkpoint && size < present) note_unlogged_write();
+  // A checkpoint sets the size that its last transaction committed, and so does a rollback-journal commit,
+  // after its end; growing alone changes no content.
+  const bool committed = size == std::uint64_t{content_.page_count().value} * content_.page_size();
+  if (!checkpoint && !committed && size < present) note_unlogged_write();
   return file_->truncate(size, kWriteDatabase);
 }
 
@@ -174,12 +176,20 @@ Result<Transaction> Database::staged_transaction() {
   return transaction;
 }
 
+bool Database::committed_wal_mode(const Transaction& transaction) const {
+  std::uint8_t start[sqlite::kDatabaseHeaderSize] = {};
+  if (transaction.commit.value == 0 || !staging_.read(*file_, start, 0)) return wal_mode_;
+  auto header = sqlite::parse_database_header(start);
+  return header ? header->is_wal() : wal_mode_;
+}
+
 Result<void> Database::commit_journal() {
   if (staging_.empty()) return {};
   RILL_TRY(require_writable());
   RILL_ASSIGN(Transaction transaction, staged_transaction());
   RILL_ASSIGN(std::uint64_t size,
               staging_.size() ? Result<std::uint64_t>(*staging_.size()) : file_->size(kJournal));
+  const bool wal_mode = committed_wal_mode(transaction);
   bool changed = false;
   RILL_TRY(append_transaction(transaction, &changed));
   if (changed && journal_synced_) {
@@ -188,17 +198,19 @@ Result<void> Database::commit_journal() {
       return synced;
     }
   }
-  if (auto copied = staging_.copy_to(*file_, size); !copied) {
-    // Some staged pages may be in the file already: only the log, which has them all, can make it whole.
-    fail(copied.error());
+  bool untouched = false;
+  if (auto copied = staging_.copy_to(*file_, size, &untouched); !copied) {
+    // No room: the application rolls back, and goes on once there is. But if some staged pages may be in the
+    // file already, only the log, which has them all, can make it whole.
+    const bool harmless = untouched && copied.error().code == ErrorCode::kNoSpace;
+    if (harmless && changed) {
+      if (auto revoked = committer_.revoke(*log_); !revoked) fail(revoked.error());
+    }
+    if (!harmless) fail(copied.error());
     return copied;
   }
-  if (transaction.commit.value != 0) {
-    std::uint8_t start[sqlite::kDatabaseHeaderSize] = {};
-    RILL_TRY(file_->read_at(start, 0, kJournal));
-    if (auto header = sqlite::parse_database_header(start)) wal_mode_ = header->is_wal();
-  }
-  RILL_TRY(staging_.clear());
+  wal_mode_ = wal_mode;
+  staging_.clear();
   if (changed) {
     file_holds_ = committer_.pending_position();
     publish();

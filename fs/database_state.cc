@@ -249,6 +249,9 @@ Result<bool> Database::read_committed_page(Pgno pgno, MutableBytes into) {
   std::scoped_lock lock(mutex_);
   const Checksum expected = content_.page(pgno);
   if (!expected.present()) return false;
+  if (has_unlogged_writes()) {
+    return make_error(ErrorCode::kBusy, info_.path + ": its content is being taken over as it is");
+  }
   const MutableBytes page = into.first(content_.page_size());
   RILL_TRY(read_page_below(pgno, content_.page_size(), page));
   if (ltx::page_checksum(pgno, page) == expected) return true;
@@ -259,7 +262,8 @@ Result<bool> Database::read_committed_page(Pgno pgno, MutableBytes into) {
 }
 
 bool Database::base_is_due(bool force) const {
-  if (!replicated_ || dropped_ || !file_holds_ || advancing_) return false;
+  // After a failed sync the kernel may have dropped pages and call the next one a success.
+  if (!replicated_ || dropped_ || !file_holds_ || advancing_ || !failure_.empty()) return false;
   if (file_holds_->txid <= base_.position.txid && base_.sums_at == content_.position()) return false;
   // Recording costs 8 bytes a page: rarely enough that the log itself costs several times as much.
   const std::uint64_t due =
@@ -282,7 +286,9 @@ Result<void> Database::advance_base(bool force) {
   auto saved = save_synced_base(*log, holds, content);
   std::scoped_lock lock(mutex_);
   advancing_ = false;
-  if (!saved || dropped_) return saved;
+  if (dropped_ || !failure_.empty()) return saved;
+  if (!saved && saved.error().code == ErrorCode::kIo) fail(saved.error());
+  if (!saved) return saved;
   base_ = {holds, content.position(), content.page_size()};
   base_log_offset_ = log_->end().log_offset;
   std::optional<Txid> pinned;
@@ -292,8 +298,9 @@ Result<void> Database::advance_base(bool force) {
 
 Result<void> Database::save_synced_base(log::Log& log, const Position& holds, const Content& content) {
   // Without the mutex: commits go on. What the file gains meanwhile is in the log after `holds`.
-  RILL_TRY(file_->sync_data("base: sync database"));
+  // The log first: the file must not hold for certain what the log does not.
   RILL_TRY(log.sync());
+  RILL_TRY(file_->sync_data("base: sync database"));
   return save_base(environment_.files, directory(), holds, content);
 }
 

@@ -12,6 +12,7 @@
 #include "fs/database.h"
 #include "fs/sqlite/database_header.h"
 #include "fs/sqlite/wal_index.h"
+#include "replication/ltx/checksum.h"
 
 namespace rillfs {
 namespace {
@@ -54,8 +55,19 @@ Result<void> Database::begin_generation(const WalView& view) {
   return {};
 }
 
+void Database::look_for_backfilled() {
+  // A page that reached the file in parts, or before this daemon knew of it, was not noted when it came.
+  Buffer page(content_.page_size());
+  for (Pgno pgno : scanner_.waiting()) {
+    auto got = file_->read_at(page, (std::uint64_t{pgno.value} - 1) * page.size(), kReadPage);
+    const bool same = got && *got == page.size() && ltx::page_checksum(pgno, page) == content_.page(pgno);
+    if (same) scanner_.backfilled(pgno);
+  }
+}
+
 void Database::end_generation() {
   if (!scanner_.header()) return;
+  look_for_backfilled();
   if (scanner_.fully_backfilled()) {
     file_holds_ = content_.position();
     environment_.backfilled(info_.id);
@@ -131,6 +143,12 @@ Transaction Database::transaction_of(const WalView& view, const WalTransaction& 
 }
 
 Result<void> Database::commit_wal(const WalView& view, const WalTransaction& transaction) {
+  // Everything that can fail comes before the write that shows the transaction to others.
+  auto wal_mode = wal_mode_after(view, transaction);
+  if (!wal_mode) {
+    scanner_.refuse();
+    return wal_mode.error();
+  }
   bool changed = false;
   if (auto appended = append_transaction(transaction_of(view, transaction), &changed); !appended) {
     scanner_.refuse();
@@ -143,32 +161,28 @@ Result<void> Database::commit_wal(const WalView& view, const WalTransaction& tra
     scanner_.refuse();
     return written;
   }
-  for (const auto& [pgno, frame] : transaction.pages) {
-    if (pgno.value == 1) RILL_TRY(note_page1(view, scanner_.page_offset(frame)));
-  }
+  wal_mode_ = *wal_mode;
   scanner_.commit(transaction);
   if (changed) publish();
   return {};
 }
 
-Result<void> Database::note_page1(const WalView& view, std::uint64_t offset) {
-  std::uint8_t start[sqlite::kDatabaseHeaderSize];
-  RILL_TRY(view.read(start, offset));
-  if (auto header = sqlite::parse_database_header(start)) wal_mode_ = header->is_wal();
-  return {};
+Result<bool> Database::wal_mode_after(const WalView& view, const WalTransaction& transaction) const {
+  if (transaction.pages.empty() || transaction.pages.front().first.value != 1) return wal_mode_;
+  std::uint8_t start[sqlite::kDatabaseHeaderSize] = {};
+  RILL_TRY(view.read(start, scanner_.page_offset(transaction.pages.front().second)));
+  auto header = sqlite::parse_database_header(start);
+  return header ? header->is_wal() : wal_mode_;
 }
 
 Result<void> Database::resize_wal(const std::shared_ptr<File>& wal, std::uint64_t size, Caller caller) {
   std::scoped_lock lock(mutex_);
   wal_ = wal;
   if (!captures(caller)) return wal->truncate(size, kWriteWal);
-  if (scanner_.header() && size < scanner_.committed_end()) {
-    if (size >= sqlite::kWalHeaderSize && !scanner_.fully_backfilled()) {
-      note_unlogged_write();  // a cut through committed frames: take what the files say then
-    }
-    end_generation();
-  }
-  return wal->truncate(size, kWriteWal);
+  RILL_TRY(wal->truncate(size, kWriteWal));
+  // A cut through committed frames ends the generation as well: then what the files say is taken.
+  if (scanner_.header() && size < scanner_.committed_end()) end_generation();
+  return {};
 }
 
 Result<void> Database::sync_wal() {
@@ -190,8 +204,8 @@ Result<void> Database::sync_wal() {
 
 Result<void> Database::remove_wal(const Perform& perform) {
   std::scoped_lock lock(mutex_);
-  if (captures(Caller::kApplication)) end_generation();
   RILL_TRY(perform());
+  if (captures(Caller::kApplication)) end_generation();
   wal_.reset();
   return {};
 }

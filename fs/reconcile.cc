@@ -61,11 +61,13 @@ Result<bool> Database::reconcile_locked() {
     if (!header) return false;
     transaction.page_size = header->page_size;
     transaction.commit = header->size_in_pages(size);
-    // Half copied: the header promises more than there is.
-    if (std::uint64_t{transaction.commit.value} * header->page_size > size) return false;
     RILL_TRY(scan_whole_wal());
     if (scanner_.header() && scanner_.page_size() != header->page_size) scanner_.end();
     if (scanner_.header()) transaction.commit = scanner_.size();
+    // Half copied: the header promises more than there is, in the file and the WAL together.
+    for (std::uint64_t n = size / header->page_size + 1; n <= transaction.commit.value; ++n) {
+      if (!scanner_.frames().contains(Pgno{static_cast<std::uint32_t>(n)})) return false;
+    }
     wal_mode_ = header->is_wal();
   } else {
     scanner_.end();
@@ -78,7 +80,10 @@ Result<bool> Database::reconcile_locked() {
   RILL_TRY(append_transaction(transaction, &changed));
   if (changed) {
     // The file is the only copy until the log has it for certain.
-    RILL_TRY(log_->sync());
+    if (auto synced = log_->sync(); !synced) {
+      fail(synced.error());
+      return synced.error();
+    }
     publish();
   }
   if (scanner_.fully_backfilled()) {

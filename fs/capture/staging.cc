@@ -117,10 +117,36 @@ std::vector<Pgno> Staging::pages(std::uint32_t page_size) const {
   return pages;
 }
 
-Result<void> Staging::copy_to(File& below, std::uint64_t size) const {
-  Buffer buffer(kCopyChunk);
+Result<void> Staging::copy_to(File& below, std::uint64_t size, bool* untouched) const {
+  *untouched = true;
+  RILL_ASSIGN(const std::uint64_t present, below.size(kCopy));
   const std::uint64_t sector_count = sectors_.size() * 64;
-  std::uint64_t sector = 0;
+  const std::uint64_t grows_at = std::min((present + kSector - 1) / kSector, sector_count);
+  if (auto grown = copy_sectors(below, grows_at, sector_count, size); !grown) {
+    *untouched = static_cast<bool>(below.truncate(present, kCopy));
+    return grown;
+  }
+  *untouched = false;
+  RILL_TRY(copy_sectors(below, 0, grows_at, size));
+  // A file that was cut and grown again reads as zeros between the cut and what was written since.
+  if (below_limit_ < present && below_limit_ < size) {
+    for (std::uint64_t at = below_limit_; at < std::min(present, size);) {
+      const std::uint64_t next = std::min({(at / kSector + 1) * kSector, present, size});
+      if (!has(at / kSector)) {
+        const std::uint8_t zeros[kSector] = {};
+        RILL_TRY(below.write_at(Bytes(zeros, next - at), at, kCopy));
+      }
+      at = next;
+    }
+  }
+  RILL_ASSIGN(const std::uint64_t now, below.size(kCopy));
+  if (now != size) RILL_TRY(below.truncate(size, kCopy));
+  return {};
+}
+
+Result<void> Staging::copy_sectors(File& below, std::uint64_t sector, std::uint64_t sector_count,
+                                   std::uint64_t size) const {
+  Buffer buffer(kCopyChunk);
   while (sector < sector_count) {
     if (sectors_[sector / 64] == 0) {
       sector = (sector / 64 + 1) * 64;
@@ -141,28 +167,15 @@ Result<void> Staging::copy_to(File& below, std::uint64_t size) const {
     }
     sector = end;
   }
-  // A file that was cut and grown again reads as zeros between the cut and what was written since.
-  RILL_ASSIGN(std::uint64_t present, below.size(kCopy));
-  if (below_limit_ < present && below_limit_ < size) {
-    for (std::uint64_t at = below_limit_; at < std::min(present, size);) {
-      const std::uint64_t next = std::min({(at / kSector + 1) * kSector, present, size});
-      if (!has(at / kSector)) {
-        const std::uint8_t zeros[kSector] = {};
-        RILL_TRY(below.write_at(Bytes(zeros, next - at), at, kCopy));
-      }
-      at = next;
-    }
-  }
-  if (present != size) RILL_TRY(below.truncate(size, kCopy));
   return {};
 }
 
-Result<void> Staging::clear() {
-  if (empty()) return {};
+void Staging::clear() {
+  if (empty()) return;
   sectors_.clear();
   size_.reset();
   below_limit_ = UINT64_MAX;
-  return file_->truncate(0, kStage);
+  if (!file_->truncate(0, kStage)) file_.reset();  // a new one next time
 }
 
 }  // namespace rillfs

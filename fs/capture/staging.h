@@ -32,10 +32,11 @@ class Staging {
   Result<std::size_t> read(File& below, MutableBytes into, std::uint64_t offset) const;
   /// The pages that have any staged byte, ascending.
   std::vector<Pgno> pages(std::uint32_t page_size) const;
-  /// Copies every staged byte below `size` into `below` and sets its size.
-  Result<void> copy_to(File& below, std::uint64_t size) const;
+  /// Copies every staged byte below `size` into `below` and sets its size. What makes `below` longer comes
+  /// first: if there is no room for it, `below` is as before (`*untouched`).
+  Result<void> copy_to(File& below, std::uint64_t size, bool* untouched) const;
   /// Forgets everything.
-  Result<void> clear();
+  void clear();
 
  private:
   bool has(std::uint64_t sector) const;
@@ -43,6 +44,7 @@ class Staging {
   /// Makes `sector` whole, with its content from `below`.
   Result<void> fill(File& below, std::uint64_t sector);
   std::uint64_t present_size(File& below) const;
+  Result<void> copy_sectors(File& below, std::uint64_t from, std::uint64_t to, std::uint64_t size) const;
 
   std::unique_ptr<File> file_;
   std::vector<std::uint64_t> sectors_;  ///< bitmap

@@ -37,8 +37,24 @@ void WalScanner::begin(const sqlite::WalHeader& header) {
   frame_.resize(sqlite::frame_size(header.page_size));
 }
 
+void WalScanner::end() {
+  header_.reset();
+  open_.clear();
+  candidates_.clear();
+  frames_.clear();
+  waiting_.clear();
+  size_ = Pgno{};
+}
+
 std::uint64_t WalScanner::committed_end() const {
   return header_ ? sqlite::frame_offset(committed_.frame + 1, header_->page_size) : 0;
+}
+
+std::vector<Pgno> WalScanner::waiting() const {
+  std::vector<Pgno> pages;
+  pages.reserve(waiting_.size());
+  for (const auto& [pgno, frame] : waiting_) pages.push_back(pgno);
+  return pages;
 }
 
 Result<void> WalScanner::note_commit_fields(const WalView& view, std::uint64_t offset, std::size_t size) {

@@ -56,7 +56,7 @@ class WalScanner {
   /// A new generation begins with this header.
   void begin(const sqlite::WalHeader& header);
   /// There is no WAL any more.
-  void end() { header_.reset(); }
+  void end();
   const std::optional<sqlite::WalHeader>& header() const { return header_; }
 
   /// Bytes [offset, offset + size) have been written or are about to be; `view` shows the WAL with them.
@@ -85,6 +85,7 @@ class WalScanner {
   /// Every committed page has been written back to the database file.
   bool fully_backfilled() const { return waiting_.empty(); }
   std::size_t waiting_pages() const { return waiting_.size(); }
+  std::vector<Pgno> waiting() const;
 
  private:
   struct Point {

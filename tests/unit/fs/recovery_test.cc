@@ -57,7 +57,7 @@ class CrashEverywhere : public ::testing::TestWithParam<std::string> {};
 TEST_P(CrashEverywhere, LosesNothingAcknowledgedAndComesUpAgain) {
   PosixFileSystem files;
   int survived = 0;
-  for (int n = 0; n < 2000; n += n < 60 ? 1 : 5) {
+  for (int n = 0; n < 2000; n += n < 50 ? 1 : 11) {
     TemporaryDirectory data;
     FaultyFileSystem faulty(files);
     Outcome outcome;
@@ -89,6 +89,67 @@ TEST_P(CrashEverywhere, LosesNothingAcknowledgedAndComesUpAgain) {
     if (!outcome.died && survived > 3) break;
   }
   EXPECT_GT(survived, 0);
+}
+
+/// What the log says the database is, against what its files are.
+void expect_file_is_content(Primary& primary) {
+  auto database = primary.database("app.db");
+  if (!database || database->published().txid.value == 0) return;
+  Buffer page(database->page_size());
+  for (Pgno pgno{1}; pgno <= database->page_count(); pgno = pgno.next()) {
+    auto read = database->read_committed_page(pgno, page);
+    EXPECT_TRUE(read || read.error().code == ErrorCode::kBusy) << read.error().message;
+  }
+}
+
+TEST_P(CrashEverywhere, NoRoomOnceIsNoReasonToStop) {
+  PosixFileSystem files;
+  for (int n = 0; n < 400; n += n < 40 ? 1 : 7) {
+    SCOPED_TRACE(GetParam() + ", call " + std::to_string(n));
+    TemporaryDirectory data;
+    FaultyFileSystem faulty(files);
+    std::vector<int> acknowledged;
+    {
+      Primary primary(faulty, data.file("data"));
+      ASSERT_TRUE(primary.start());
+      primary.environment().base_interval_bytes = 1;
+      CapturingVfs vfs(primary);
+      bool created = false;
+      faulty.fail_nth(n, ENOSPC);
+      for (int i = 1; i <= 8; ++i) {
+        Sqlite db(vfs.uri("app.db"));
+        configure(db, GetParam());
+        if (!created && db.try_run("CREATE TABLE t(n INTEGER PRIMARY KEY, b BLOB)") != SQLITE_OK) continue;
+        created = true;
+        const std::string row = std::to_string(i);
+        const int code = db.try_run("BEGIN; INSERT INTO t VALUES(" + row + ", randomblob(20000)); COMMIT;");
+        if (code == SQLITE_OK) acknowledged.push_back(i);
+        EXPECT_TRUE(code == SQLITE_OK || i < 8) << "no longer usable";
+        if (i == 5) db.try_run("DELETE FROM t WHERE n<3; VACUUM");
+        expect_file_is_content(primary);
+      }
+      auto database = primary.database("app.db");
+      EXPECT_EQ(database ? database->details().failure : "", "");
+      EXPECT_GE(acknowledged.size(), 6U);
+    }
+    const bool fired = faulty.fired();
+    faulty.stop_failing();
+    {
+      Primary again(faulty, data.file("data"));
+      auto started = again.start();
+      ASSERT_TRUE(started) << started.error().message;
+      expect_file_is_content(again);
+    }
+    Sqlite db(data.file("data/tree/app.db"));
+    EXPECT_EQ(db.text("PRAGMA integrity_check"), "ok");
+    std::string expected;
+    for (int i : acknowledged) {
+      if (i > 2) expected += (expected.empty() ? "" : ",") + std::to_string(i);
+    }
+    const std::string present = db.text("SELECT group_concat(n) FROM (SELECT n FROM t WHERE n>2 ORDER BY n)");
+    EXPECT_EQ(present, expected);
+    if (HasFailure() || !fired) break;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Journal, CrashEverywhere, ::testing::Values("WAL", "DELETE", "TRUNCATE", "PERSIST"),
