@@ -123,7 +123,7 @@ class Database : public std::enable_shared_from_this<Database> {
   // --- reconcile: content that arrived without a transaction
   // -------------------------------------------------
   std::uint64_t unlogged_writes() const { return unlogged_writes_.load(); }
-  /// A WAL was put beside the file by other means than writing it.
+  /// A WAL was put beside the file by other means than writing it, or null: the file itself came.
   void content_arrived(std::shared_ptr<File> wal);
   /// Something was written to the file without a journal or WAL since the last reconcile.
   bool has_unlogged_writes() const { return unlogged_writes_.load() != 0; }
@@ -189,6 +189,7 @@ class Database : public std::enable_shared_from_this<Database> {
   bool committed_wal_mode(const Transaction& transaction) const;
   Result<void> note_journal_header(File& journal);
   Result<void> commit_at_journal_end(const Perform& perform);
+  void look_for_hot_journal();
 
   // database_state.cc
   Result<void> make_replicated();

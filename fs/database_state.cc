@@ -151,7 +151,8 @@ Result<void> Database::append_transaction(const Transaction& transaction, bool* 
   if (!replicated_) RILL_TRY(make_replicated());
   auto appended = committer_.append(*log_, transaction);
   if (!appended) {
-    if (appended.error().code == ErrorCode::kIo) fail(appended.error());
+    // Out of room is no failure, unless it has poisoned the log: then that is what a sync says.
+    if (appended.error().code == ErrorCode::kIo || !log_->sync()) fail(appended.error());
     return std::move(appended).error();
   }
   *changed = *appended;

@@ -111,6 +111,7 @@ void MountWork::rename(const std::shared_ptr<Database>& database, std::string ne
   auto found = applier(database);
   if (!found) return;
   boost::asio::post(found->strand(), [this, found, database, new_path = std::move(new_path)] {
+    if (database->path() == new_path) return;  // announced twice: what is there now is no obstacle
     make_parents(options_.mountpoint, new_path);
     move_aside(new_path);
     if (auto renamed = found->rename(new_path); !renamed) {

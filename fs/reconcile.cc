@@ -8,6 +8,7 @@
 
 #include "fs/database.h"
 #include "fs/sqlite/database_header.h"
+#include "fs/sqlite/journal.h"
 
 namespace rillfs {
 namespace {
@@ -24,6 +25,17 @@ void Database::content_arrived(std::shared_ptr<File> wal) {
   std::scoped_lock lock(mutex_);
   if (wal) wal_ = std::move(wal);
   note_unlogged_write();
+  look_for_hot_journal();
+}
+
+void Database::look_for_hot_journal() {
+  // The file came with a transaction half in it. Until an application has rolled it back, which happens
+  // through the mount and is staged like any other, this is no content to take over.
+  const std::string path = environment_.tree_directory() + "/" + info_.path + "-journal";
+  auto journal = environment_.files.open(path, OpenMode::kRead, kReconcile);
+  std::uint8_t start[sqlite::kJournalHeaderSize] = {};
+  if (!journal || !(*journal)->read_exact_at(start, 0, kReconcile)) return;
+  if (sqlite::is_hot_header(start)) journal_hot_ = true;
 }
 
 Result<void> Database::scan_whole_wal() {

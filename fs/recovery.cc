@@ -146,10 +146,11 @@ Result<void> Databases::recover_one(DatabaseId id) {
   if (unlogged && environment_.primary) {
     auto wal = files.open(file_path + "-wal", OpenMode::kReadWrite, kRecover);
     database->content_arrived(wal ? std::shared_ptr<File>(std::move(*wal)) : nullptr);
-    RILL_TRY(database->reconcile());
-    RILL_TRY(database->write_back());
+    RILL_ASSIGN(bool settled, database->reconcile());
+    if (settled) RILL_TRY(database->write_back());
   }
-  RILL_TRY(remove_companions(files, file_path));
+  // What could not be taken over yet may need them.
+  if (!database->has_unlogged_writes()) RILL_TRY(remove_companions(files, file_path));
   RILL_ASSIGN(std::uint64_t parent, inode_of(environment_.tree_directory() + directory_of(info.path)));
   RILL_ASSIGN(std::uint64_t root, inode_of(environment_.tree_directory()));
   std::scoped_lock lock(mutex_);

@@ -178,8 +178,10 @@ Result<void> Applier::close_appender(CloseMode mode) {
   RILL_TRY(closing->close(mode));
   closing.reset();
   struct stat status {};
-  // Gone, if nobody else has it open: then all of it is in the file.
-  if (::stat((path() + "-wal").c_str(), &status) < 0 && errno == ENOENT) {
+  // Gone, if nobody else has it open: then all of it is in the file. Asked of the backing tree, since a mount
+  // that somebody has detached meanwhile shows nothing at all.
+  const std::string wal = databases_.environment().tree_directory() + "/" + database_->path() + "-wal";
+  if (::stat(wal.c_str(), &status) < 0 && errno == ENOENT) {
     database_->file_holds(database_->applied_position());
     return {};
   }

@@ -172,8 +172,10 @@ void Tree::open_file(std::uint64_t id, int flags, const Requester& who,
   auto found = node(id);
   if (!found) return done(found.error());
   std::shared_ptr<Node> file = *found;
-  // A companion that was looked up before its database was one.
-  if (file->is_regular() && file->binding().role == Role::kPlain) {
+  // A companion that was looked up before its database was one, or when the name had another database.
+  const auto before = file->binding();
+  if (file->is_regular() &&
+      (before.role == Role::kPlain || (before.role != Role::kDatabase && before.database->is_dropped()))) {
     auto place = file->place();
     std::string base;
     const Role role = companion_role(place.name, base);

@@ -102,7 +102,9 @@ Result<Entry> Tree::entry_of(const Node& parent, const std::string& name) {
   RILL_ASSIGN(auto found, nodes_->look_up(parent, name));
   if (found.node->is_directory()) {
     found.node->set_place({parent.id(), name});
-  } else if (found.node->binding().role == Role::kPlain) {
+  } else if (auto binding = found.node->binding();
+             binding.role == Role::kPlain || binding.database->is_dropped()) {
+    // Dropped: another database may have the base name by now, and this its companion.
     bind(found.node, parent, name);
   }
   RILL_ASSIGN(struct stat status, with_database_size(*found.node, found.status));
@@ -207,8 +209,11 @@ Result<void> Tree::refuse_on_replica(const Node& parent, const std::string& name
 Result<void> Tree::take_away(Node& parent, const std::string& name, const Database::Perform& perform) {
   Companion companion = companion_at(parent, name);
   if (companion.database && companion.role == Role::kWal) return companion.database->remove_wal(perform);
-  if (companion.database && companion.role == Role::kJournal)
-    return companion.database->remove_journal(perform);
+  if (companion.database && companion.role == Role::kJournal) {
+    RILL_TRY(companion.database->remove_journal(perform));
+    if (companion.database->has_unlogged_writes()) databases_.reconcile_soon(companion.database);
+    return {};
+  }
   auto database = companion.database ? nullptr : database_at(parent, name);
   RILL_TRY(perform());
   if (database) databases_.drop(parent.id(), name);

@@ -46,7 +46,7 @@ class Modelled:
         self.shadow_path = model.directory / f"shadow-{chance.getrandbits(48):x}"
         self.shadow = sqlite3.connect(self.shadow_path, isolation_level=None)
         self.shadow.execute("PRAGMA synchronous=OFF")
-        self.apps = []
+        self.apps, self.history = [], []
         self.app().sql(f"PRAGMA page_size={chance.choice(PAGE_SIZES)}",
                        f"PRAGMA auto_vacuum={chance.choice(['NONE', 'NONE', 'FULL', 'INCREMENTAL'])}",
                        f"PRAGMA journal_mode={chance.choice(MODES)}")
@@ -70,6 +70,7 @@ class Modelled:
 
     def both(self, statements):
         """The same statements in the mount and in the model."""
+        self.history.append(f"{self.model.steps}: {len(statements)} statements, {statements[0]} ... {statements[-1]}")
         self.app().sql(*statements, timeout=60)
         for statement in statements:
             self.shadow.execute(*([statement] if isinstance(statement, str) else statement))
@@ -107,8 +108,10 @@ class Modelled:
             self.close_apps()  # these need the database for themselves
             statement = f"PRAGMA journal_mode={chance.choice(MODES)}"
             if chance.random() < 0.3:
+                self.history.append(f"{self.model.steps}: another page size by VACUUM")
                 self.app().sql("PRAGMA journal_mode=DELETE", f"PRAGMA page_size={chance.choice(PAGE_SIZES)}",
                                "VACUUM")
+        self.history.append(f"{self.model.steps}: {statement}")
         self.app().sql(statement, timeout=60)
 
     def drop_shadow(self):
@@ -258,6 +261,8 @@ def main():
             try:
                 model.run(arguments.seconds)
             except (AssertionError, OSError, SqliteFailed):
+                for database in model.databases.values():
+                    print(f"{database.name}:", *database.history[-25:], sep="\n    ")
                 print(f"failed with seed {model.seed} at step {model.steps}\n{model.cluster.logs()}")
                 raise
     finally:

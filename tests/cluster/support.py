@@ -272,6 +272,15 @@ def same_content(ours, theirs):
     return comparable(ours) == comparable(theirs)
 
 
+def difference(ours, theirs):
+    """Which pages of two exports differ, for a message."""
+    size = int.from_bytes(ours[16:18], "big")
+    size = 65536 if size == 1 else size
+    pages = [n // size + 1 for n in range(0, max(len(ours), len(theirs)), size)
+             if ours[n:n + size] != theirs[n:n + size]]
+    return f"{len(pages)} of {len(ours) // size} and {len(theirs) // size} pages: {pages[:20]}"
+
+
 class Cluster:
     """A primary and its replicas below one temporary directory."""
 
@@ -348,8 +357,13 @@ class Cluster:
             assert node.execute(name, "PRAGMA integrity_check") == [("ok",)], (node.name, name)
             images[node.name] = node.export(name)
         for node in self.replicas:
-            assert same_content(images["primary"], images[node.name]), \
-                f"{name} at {position} differs between primary and {node.name}"
+            if not same_content(images["primary"], images[node.name]):
+                again = [self.primary.export(name), node.export(name)]
+                raise AssertionError(
+                    f"{name} at {position} differs between primary and {node.name}, "
+                    f"{difference(images['primary'], images[node.name])}; looked at again "
+                    f"{'it is the same' if same_content(*again) else difference(*again)}; positions now "
+                    f"{[n.position(name) for n in self.nodes]}")
         return position
 
     def check_stopped(self, name):

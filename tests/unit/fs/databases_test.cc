@@ -38,5 +38,44 @@ TEST_F(DatabasesTest, DropWhileASyncIsUnderWay) {
   EXPECT_TRUE(primary.databases().list().empty());
 }
 
+TEST_F(DatabasesTest, HotJournalThatCameWithAFileIsRolledBackBeforeAnythingIsTakenOver) {
+  TemporaryDirectory elsewhere;
+  const std::string origin = elsewhere.file("app.db");
+  std::filesystem::create_directories(data_.file("data/tree"));
+  {
+    Sqlite db(origin);
+    db.run("PRAGMA cache_size=2");
+    db.run("CREATE TABLE t(n, b)");
+    db.run(
+        "INSERT INTO t SELECT value, randomblob(3000) FROM (SELECT 1 AS value UNION SELECT 2 UNION SELECT "
+        "3)");
+    db.run("BEGIN");
+    db.run("UPDATE t SET n = n + 100, b = randomblob(3000)");
+    db.run("INSERT INTO t SELECT n, randomblob(9000) FROM t");
+    for (const char* suffix : {"", "-journal"})
+      std::filesystem::copy_file(origin + suffix, path(std::string("app.db") + suffix));
+  }
+  for (int start = 0; start < 2; ++start) {
+    Primary primary(files_, data_.file("data"));
+    ASSERT_TRUE(primary.start());
+    auto database = primary.database("app.db");
+    ASSERT_TRUE(database);
+    EXPECT_FALSE(*database->reconcile());
+    EXPECT_FALSE(database->replicated());
+    EXPECT_TRUE(std::filesystem::exists(path("app.db-journal")));
+  }
+  Primary primary(files_, data_.file("data"));
+  ASSERT_TRUE(primary.start());
+  {
+    CapturingVfs vfs(primary);
+    Sqlite db(vfs.uri("app.db"));
+    EXPECT_EQ(db.number("SELECT max(n) FROM t"), 3);
+  }
+  auto database = primary.database("app.db");
+  EXPECT_TRUE(*database->reconcile());
+  EXPECT_TRUE(database->replicated());
+  EXPECT_EQ(Sqlite(path("app.db")).text("PRAGMA integrity_check"), "ok");
+}
+
 }  // namespace
 }  // namespace rillfs::test

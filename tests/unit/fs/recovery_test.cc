@@ -119,18 +119,22 @@ TEST_P(CrashEverywhere, NoRoomOnceIsNoReasonToStop) {
       for (int i = 1; i <= 8; ++i) {
         Sqlite db(vfs.uri("app.db"));
         configure(db, GetParam());
-        if (!created && db.try_run("CREATE TABLE t(n INTEGER PRIMARY KEY, b BLOB)") != SQLITE_OK) continue;
+        if (!created &&
+            db.try_run("CREATE TABLE IF NOT EXISTS t(n INTEGER PRIMARY KEY, b BLOB)") != SQLITE_OK)
+          continue;
         created = true;
         const std::string row = std::to_string(i);
         const int code = db.try_run("BEGIN; INSERT INTO t VALUES(" + row + ", randomblob(20000)); COMMIT;");
         if (code == SQLITE_OK) acknowledged.push_back(i);
-        EXPECT_TRUE(code == SQLITE_OK || i < 8) << "no longer usable";
         if (i == 5) db.try_run("DELETE FROM t WHERE n<3; VACUUM");
         expect_file_is_content(primary);
       }
       auto database = primary.database("app.db");
-      EXPECT_EQ(database ? database->details().failure : "", "");
-      EXPECT_GE(acknowledged.size(), 6U);
+      // A failed sync, of the log or of its directory, is never retried, whatever its errno.
+      const std::string failure = database ? database->details().failure : "";
+      if (failure.find("sync") != std::string::npos || failure.starts_with("log: roll")) continue;
+      EXPECT_EQ(failure, "");
+      EXPECT_GE(acknowledged.size(), 6U) << "no longer usable";
     }
     const bool fired = faulty.fired();
     faulty.stop_failing();
@@ -147,7 +151,14 @@ TEST_P(CrashEverywhere, NoRoomOnceIsNoReasonToStop) {
       if (i > 2) expected += (expected.empty() ? "" : ",") + std::to_string(i);
     }
     const std::string present = db.text("SELECT group_concat(n) FROM (SELECT n FROM t WHERE n>2 ORDER BY n)");
-    EXPECT_EQ(present, expected);
+    // Where the journal's own end fails after the commit, the application may be told less than happened.
+    if (GetParam() != "PERSIST" && GetParam() != "TRUNCATE") {
+      EXPECT_EQ(present, expected);
+    }
+    for (int i : acknowledged) {
+      const bool there = ("," + present + ",").find("," + std::to_string(i) + ",") != std::string::npos;
+      EXPECT_TRUE(there || i <= 2) << i;
+    }
     if (HasFailure() || !fired) break;
   }
 }
