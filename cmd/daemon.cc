@@ -115,7 +115,7 @@ Result<void> Daemon::mount() {
   const int root_fd = ::open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (root_fd < 0) return errno_error(errno, root);
   RILL_ASSIGN(tree_, mount::Tree::open(*databases_, root_fd));
-  requests_ = std::make_unique<mount::RequestContext>(*tree_, mount_threads_->ids());
+  requests_.reset(new mount::RequestContext{*tree_, mount_threads_->ids()});
   if (::mkdir(config_.mountpoint.c_str(), 0755) == 0)
     spdlog::info("made the mount point {}", config_.mountpoint);
   mount::SessionOptions options;

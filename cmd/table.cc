@@ -81,7 +81,8 @@ std::string human_size(std::uint64_t bytes) {
 std::string human_duration(std::uint64_t ms) {
   std::uint64_t s = ms / 1000;
   if (ms < 1000) return std::to_string(ms) + " ms";
-  if (s < 60) return format("%.1f s", static_cast<double>(ms / 100) / 10);
+  const std::uint64_t tenths = ms / 100;
+  if (s < 60) return format("%.1f s", static_cast<double>(tenths) / 10);
   if (s < 3600) return two_units(s / 60, 'm', s % 60, 's');
   if (s < 86400) return two_units(s / 3600, 'h', s / 60 % 60, 'm');
   return two_units(s / 86400, 'd', s / 3600 % 24, 'h');

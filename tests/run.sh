@@ -77,7 +77,7 @@ if [ $cluster = yes ] && compgen -G 'tests/cluster/test_*.py' > /dev/null; then
     failed_runs=$((failed_runs + 1))
   else
     code=0
-    RILLFS=$PWD/$build/rillfs PYTHONDONTWRITEBYTECODE=1 timeout -k 30 1200 python3 -m pytest tests/cluster -q -p no:cacheprovider \
+    RILLFS=$PWD/$build/rillfs PYTHONDONTWRITEBYTECODE=1 timeout -k 30 900 python3 -m pytest tests/cluster -q -p no:cacheprovider \
       "${filter[@]}" --junitxml="$results/cluster.xml" || code=$?
     if [ $code -gt 1 ] || [ ! -e "$results/cluster.xml" ]; then
       echo "the cluster tests did not run to their end (exit code $code)" >&2
