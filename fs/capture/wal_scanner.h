@@ -99,6 +99,8 @@ class WalScanner {
   std::optional<sqlite::WalHeader> header_;
   Point committed_;
   Point verified_;
+  /// Nothing beyond has been written in this generation: what the file has there is an older one's.
+  std::uint64_t reach_ = 0;
   std::vector<Pgno> open_;  ///< pages of the frames committed_+1 .. verified_
   std::vector<std::uint32_t>
       candidates_;  ///< frames beyond committed_ whose commit field is not 0, ascending
