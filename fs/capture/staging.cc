@@ -146,7 +146,7 @@ Result<void> Staging::copy_to(File& below, std::uint64_t size, bool* untouched) 
 
 Result<void> Staging::copy_sectors(File& below, std::uint64_t sector, std::uint64_t sector_count,
                                    std::uint64_t size) const {
-  Buffer buffer(kCopyChunk);
+  Buffer buffer;  // as large as the longest run, up to a chunk: most transactions have a few pages
   while (sector < sector_count) {
     if (sectors_[sector / 64] == 0) {
       sector = (sector / 64 + 1) * 64;
@@ -160,7 +160,9 @@ Result<void> Staging::copy_sectors(File& below, std::uint64_t sector, std::uint6
     while (end < sector_count && has(end) && (end - sector) * kSector < kCopyChunk) ++end;
     const std::uint64_t offset = sector * kSector;
     if (offset < size) {
-      MutableBytes part(buffer.data(), std::min((end - sector) * kSector, size - offset));
+      const std::uint64_t length = std::min((end - sector) * kSector, size - offset);
+      if (buffer.size() < length) buffer.resize(length);
+      MutableBytes part(buffer.data(), length);
       RILL_ASSIGN(std::size_t got, file_->read_at(part, offset, kCopy));
       std::memset(part.data() + got, 0, part.size() - got);
       RILL_TRY(below.write_at(part, offset, kCopy));

@@ -21,6 +21,14 @@ Result<std::size_t> WalView::read(MutableBytes into, std::uint64_t offset) const
     std::memcpy(into.data(), held_.data() + (offset - held_offset_), into.size());
     return into.size();
   }
+  // The next one: a frame's header is in the file, its page in the held write.
+  if (offset < held_offset_ && held_offset_ < offset + into.size() && offset + into.size() <= held_end) {
+    const std::size_t before = held_offset_ - offset;
+    RILL_ASSIGN(std::size_t there, file_.read_at(into.first(before), offset, kScan));
+    std::memset(into.data() + there, 0, before - there);
+    std::memcpy(into.data() + before, held_.data(), into.size() - before);
+    return into.size();
+  }
   RILL_ASSIGN(std::size_t got, file_.read_at(into, offset, kScan));
   const std::uint64_t from = std::max(offset, held_offset_);
   const std::uint64_t to = std::min(offset + into.size(), held_end);
@@ -35,6 +43,7 @@ Result<std::size_t> WalView::read(MutableBytes into, std::uint64_t offset) const
 void WalScanner::begin(const sqlite::WalHeader& header) {
   header_ = header;
   committed_ = verified_ = Point{0, header.checksum, {}, false};
+  reach_ = 0;
   open_.clear();
   candidates_.clear();
   frames_.clear();
@@ -129,8 +138,10 @@ Result<std::optional<WalTransaction>> WalScanner::written(const WalView& view, s
                          offset >= sqlite::frame_offset(candidates_.back() + 1, page_size()) && size != 0;
   overtaken_ = overtakes ? candidates_.back() : 0;
   RILL_TRY(note_commit_fields(view, offset, size));
+  reach_ = std::max(reach_, offset + size);
   sqlite::FrameHeader header;
-  while (!candidates_.empty() && verified_.frame < candidates_.back()) {
+  while (!candidates_.empty() && verified_.frame < candidates_.back() &&
+         sqlite::frame_offset(verified_.frame + 2, page_size()) <= reach_) {
     RILL_ASSIGN(bool valid, verify_next(view, header));
     if (!valid) break;
     if (header.is_commit()) return take(header.commit);

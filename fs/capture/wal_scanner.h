@@ -109,7 +109,9 @@ class WalScanner {
   Point committed_;
   Point verified_;
   std::uint32_t overtaken_ = 0;  ///< a frame behind this commit frame is being written; 0: none
-  std::vector<Pgno> open_;       ///< pages of the frames committed_+1 .. verified_
+  /// Nothing beyond has been written in this generation: what the file has there is an older one's.
+  std::uint64_t reach_ = 0;
+  std::vector<Pgno> open_;  ///< pages of the frames committed_+1 .. verified_
   std::vector<std::uint32_t>
       candidates_;  ///< frames beyond committed_ whose commit field is not 0, ascending
   std::unordered_map<Pgno, std::uint32_t> frames_;

@@ -204,6 +204,7 @@ void on_open(fuse_req_t request, fuse_ino_t id, fuse_file_info* info) {
                                         return void(fuse_reply_err(request, to_errno(opened.error())));
                                       answer.direct_io = opened->is_virtual ? 1 : 0;
                                       answer.keep_cache = opened->is_virtual ? 0 : 1;
+                                      answer.noflush = opened->wants_flush ? 0 : 1;
                                       fuse_reply_open(request, &answer);
                                     });
   });
@@ -216,6 +217,7 @@ void on_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t m
     if (!entry) return void(fuse_reply_err(request, to_errno(entry.error())));
     info->fh = who.caller == Caller::kDaemon ? kDaemonHandle : 0;
     info->keep_cache = 1;
+    info->noflush = entry->wants_flush ? 0 : 1;
     fuse_entry_param param = entry_param(*entry);
     fuse_reply_create(request, &param, info);
   });

@@ -35,7 +35,8 @@ struct Requester {
 struct Entry {
   std::uint64_t id = 0;
   struct stat status {};
-  bool cacheable = true;  ///< the kernel may keep name and attributes until it is told otherwise
+  bool cacheable = true;    ///< the kernel may keep name and attributes until it is told otherwise
+  bool wants_flush = true;  ///< of a created file, as in Tree::Opened
 };
 
 /// Which attributes to change; absent ones stay.
@@ -88,6 +89,7 @@ class Tree {
   /// Virtual files must be opened without the kernel's cache.
   struct Opened {
     bool is_virtual = false;
+    bool wants_flush = true;  ///< closing a descriptor is to be reported
   };
   /// The replica may have to prepare the database's WAL and wal-index first: `done` is called once, from this
   /// or another thread.

@@ -11,6 +11,11 @@
 namespace rillfs::mount {
 namespace {
 
+/// Closing a wal-index may mean that a writer has died before it published its last commit; closing one of
+/// the others means nothing, and a journal is closed in every transaction. A plain file may become a
+/// wal-index.
+bool wants_flush(Role role) { return role == Role::kShm || role == Role::kPlain; }
+
 bool wants_to_write(int flags) { return (flags & O_ACCMODE) != O_RDONLY; }
 
 Error refused(int errno_value, std::string what) {
@@ -138,6 +143,7 @@ Result<Entry> Tree::create(std::uint64_t parent_id, const std::string& name, mod
   RILL_ASSIGN(auto made, node(entry.id));
   RILL_TRY(made->open(std::move(file)));
   auto binding = made->binding();
+  entry.wants_flush = wants_flush(binding.role);
   if (binding.role == Role::kDatabase && who.caller == Caller::kApplication)
     binding.database->application_opened();
   return entry;
@@ -187,9 +193,10 @@ void Tree::open_file(std::uint64_t id, int flags, const Requester& who,
   if (auto allowed = allow_open(binding, flags, who); !allowed) return done(allowed.error());
   auto opened = file->open();
   if (!opened) return done(opened.error());
-  if (binding.role != Role::kDatabase || who.caller == Caller::kDaemon) return done(Opened{});
+  const Opened answer{false, wants_flush(binding.role)};
+  if (binding.role != Role::kDatabase || who.caller == Caller::kDaemon) return done(answer);
   binding.database->application_opened();
-  databases_.prepare_for_readers(binding.database, [done = std::move(done)] { done(Opened{}); });
+  databases_.prepare_for_readers(binding.database, [done = std::move(done), answer] { done(answer); });
 }
 
 Result<std::size_t> Tree::read(std::uint64_t id, MutableBytes into, std::uint64_t offset) {

@@ -7,6 +7,7 @@ import datetime
 import json
 import os
 import platform
+import statistics
 import sys
 
 
@@ -46,8 +47,12 @@ def comparison_rows(raw):
             if place not in places:
                 continue
             ratio = places[place]["of_first"]
+            through = ""
+            if place == "primary" and "passthrough" in places:
+                pairs = zip(places["passthrough"]["rounds_us"], places[place]["rounds_us"])
+                through = f"{statistics.median(other / here for other, here in pairs):.2f}"
             yield (f"{title}, {place}", f"{places['native']['us']:.1f} us", f"{places[place]['us']:.1f} us",
-                   f"{ratio:.2f}")
+                   f"{ratio:.2f}", through)
 
 
 def other_rows(raw):
@@ -78,13 +83,14 @@ def main():
     lines = [
         f"{about['processor']}, {about['cores']} cores, {about['memory_mib']} MiB, Linux {about['kernel']}, "
         f"{about['date']}, load average at the end {about['load_average'][0]:.1f}. Medians of rounds in turns; "
-        "the ratio is native time / time here (1 is as fast, more is faster).",
+        "a ratio is the median over the rounds of the other place's time / the time here: 1 is as fast, more is "
+        "faster.",
         "",
-        "| | native | here | ratio |",
-        "| --- | ---: | ---: | ---: |",
+        "| | native | here | native / here | pass-through / here |",
+        "| --- | ---: | ---: | ---: | ---: |",
     ]
     for row in [*comparison_rows(raw), *other_rows(raw)]:
-        lines.append("| " + " | ".join(row) + " |")
+        lines.append("| " + " | ".join((*row, *[""] * (5 - len(row)))) + " |")
     table = "\n".join(lines)
     print(table)
     if len(sys.argv) > 2:
