@@ -21,6 +21,10 @@ nlohmann::json to_json(const Position& position) {
 }
 
 Result<Position> parse_position(const nlohmann::json& json) {
+  const bool complete = json.is_object() && json.contains("txid") && json["txid"].is_string() &&
+                        json.contains("checksum") && json["checksum"].is_string() && json.contains("epoch") &&
+                        json["epoch"].is_number_unsigned();
+  if (!complete) return make_error(ErrorCode::kCorrupt, "position is not readable");
   auto txid = from_hex(json.value("txid", ""));
   auto checksum = from_hex(json.value("checksum", ""));
   if (!txid || !checksum) return make_error(ErrorCode::kCorrupt, "position is not readable");
@@ -35,6 +39,8 @@ Result<ReplayBase> parse_base(Bytes text) {
   ReplayBase base;
   RILL_ASSIGN(base.position, parse_position(json["base"]));
   RILL_ASSIGN(base.sums_at, parse_position(json["sums_at"]));
+  if (!json.contains("page_size") || !json["page_size"].is_number_unsigned())
+    return make_error(ErrorCode::kCorrupt, "no page size");
   base.page_size = json.value("page_size", 0U);
   return base;
 }
