@@ -3,6 +3,7 @@ stops or kills nodes makes its own with `make_cluster`."""
 
 import itertools
 import pathlib
+import os
 import random
 import sys
 
@@ -49,7 +50,10 @@ def deadline(request):
 @pytest.fixture
 def seed(request):
     given = request.config.getoption("--seed")
-    value = given if given is not None else random.SystemRandom().randrange(1 << 32)
+    # One seed for the check that every change passes, so that it says something about the change; another one
+    # with every other run.
+    value = 14 if os.environ.get("CI") else random.SystemRandom().randrange(1 << 32)
+    value = value if given is None else given
     print(f"seed {value}")
     return value
 
