@@ -258,9 +258,8 @@ void on_release(fuse_req_t request, fuse_ino_t id, fuse_file_info* info) {
   });
 }
 
-void on_fsync(fuse_req_t request, fuse_ino_t id, int data_only, fuse_file_info*) {
-  handle(request, RequestKind::kFsync,
-         [&] { reply(request, context(request).tree.sync(id, data_only != 0)); });
+void on_fsync(fuse_req_t request, fuse_ino_t id, int, fuse_file_info*) {
+  handle(request, RequestKind::kFsync, [&] { reply(request, context(request).tree.sync(id)); });
 }
 
 void on_fallocate(fuse_req_t request, fuse_ino_t id, int mode, off_t offset, off_t length,

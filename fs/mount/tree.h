@@ -98,7 +98,7 @@ class Tree {
   Result<void> write(std::uint64_t id, Bytes bytes, std::uint64_t offset, Caller caller);
   Result<void> allocate(std::uint64_t id, int mode, std::uint64_t offset, std::uint64_t length,
                         Caller caller);
-  Result<void> sync(std::uint64_t id, bool data_only);
+  Result<void> sync(std::uint64_t id);
   /// A handle is being closed; `done` is called once, when the closing process may go on.
   void flush(std::uint64_t id, Caller caller, std::function<void(Result<void>)> done);
   /// `writable`: how the handle had been opened.

@@ -275,7 +275,7 @@ Result<void> Tree::allocate(std::uint64_t id, int mode, std::uint64_t offset, st
   return {};
 }
 
-Result<void> Tree::sync(std::uint64_t id, bool) {
+Result<void> Tree::sync(std::uint64_t id) {
   if (VirtualFiles::is_virtual(id)) return {};
   RILL_ASSIGN(auto found, node(id));
   auto binding = found->binding();
