@@ -42,8 +42,10 @@ Result<std::size_t> WalView::read(MutableBytes into, std::uint64_t offset) const
 
 void WalScanner::begin(const sqlite::WalHeader& header) {
   header_ = header;
-  committed_ = verified_ = Point{0, header.checksum, {}, false};
-  reach_ = 0;
+  committed_ = verified_ = Point{0, header.checksum};
+  reach_ = written_to_ = 0;
+  // Not reseal_from_: after going back to the WAL's start a transaction writes the header again.
+  unsealed_last_ = 0;
   open_.clear();
   candidates_.clear();
   frames_.clear();
@@ -72,45 +74,72 @@ std::vector<Pgno> WalScanner::waiting() const {
   return pages;
 }
 
-Result<void> WalScanner::note_commit_fields(const WalView& view, std::uint64_t offset, std::size_t size) {
+void WalScanner::note_rewrite(std::uint64_t offset) {
+  // SQLite writes a new frame as header and page, and over an old one the page alone.
+  const std::uint64_t in_frames = offset - sqlite::kWalHeaderSize;
+  const bool page_alone = in_frames % sqlite::frame_size(page_size()) == sqlite::kFrameHeaderSize &&
+                          offset != written_to_;
+  if (!page_alone) return;
+  const auto frame = static_cast<std::uint32_t>(in_frames / sqlite::frame_size(page_size()) + 1);
+  if (frame > committed_.frame) reseal_from_ = reseal_from_ == 0 ? frame : std::min(reseal_from_, frame);
+}
+
+void WalScanner::note_header(std::uint32_t frame, Bytes header) {
+  auto place = std::lower_bound(candidates_.begin(), candidates_.end(), frame);
+  const bool known = place != candidates_.end() && *place == frame;
+  const bool commits = sqlite::parse_frame_header(header).is_commit();
+  if (commits && !known) candidates_.insert(place, frame);
+  if (!commits && known) candidates_.erase(place);
+  // Sealed: a new transaction has begun, or SQLite has come to sealing what it wrote over.
+  if (!is_unsealed(header)) reseal_from_ = 0;
+  unsealed_last_ = commits && is_unsealed(header) && frame < reseal_from_ ? frame : 0;
+}
+
+Result<void> WalScanner::note_headers(const WalView& view, std::uint64_t offset, std::size_t size) {
   const std::uint64_t frame_size = sqlite::frame_size(page_size());
   const std::uint64_t from = std::max<std::uint64_t>(offset, sqlite::kWalHeaderSize);
   const std::uint64_t end = offset + size;
   if (from >= end) return {};
+  note_rewrite(from);
+  if (from != written_to_) unsealed_last_ = 0;
   auto frame = static_cast<std::uint32_t>((from - sqlite::kWalHeaderSize) / frame_size + 1);
-  for (; sqlite::frame_offset(frame, page_size()) + 4 < end; ++frame) {
+  for (;; ++frame) {
     const std::uint64_t start = sqlite::frame_offset(frame, page_size());
+    if (start + sqlite::kFrameHeaderSize > end) break;  // not all of its header yet
     if (start + sqlite::kFrameHeaderSize <= from || frame <= committed_.frame) continue;  // only its page
-    std::uint8_t field[4] = {};
-    RILL_TRY(view.read(field, start + 4));
-    auto place = std::lower_bound(candidates_.begin(), candidates_.end(), frame);
-    const bool known = place != candidates_.end() && *place == frame;
-    const bool commits = load_be<std::uint32_t>(field) != 0;
-    if (commits && !known) candidates_.insert(place, frame);
-    if (!commits && known) candidates_.erase(place);
+    std::uint8_t header[sqlite::kFrameHeaderSize] = {};
+    RILL_TRY(view.read(header, start));
+    note_header(frame, header);
   }
+  written_to_ = end;
   return {};
 }
 
 Result<bool> WalScanner::verify_next(const WalView& view, sqlite::FrameHeader& header) {
-  RILL_ASSIGN(std::size_t got, view.read(frame_, sqlite::frame_offset(verified_.frame + 1, page_size())));
+  const std::uint32_t next = verified_.frame + 1;
+  RILL_ASSIGN(std::size_t got, view.read(frame_, sqlite::frame_offset(next, page_size())));
   if (got < frame_.size()) return false;
   header = sqlite::parse_frame_header(frame_);
-  if (is_unsealed(frame_) && header.pgno.value != 0 &&
-      (!header.is_commit() || verified_.frame + 1 == overtaken_)) {
-    verified_ =
-        Point{verified_.frame + 1, {}, verified_.unsealed ? verified_.sealed : verified_.checksum, true};
-    open_.push_back(header.pgno);
-    return true;
+  sqlite::WalChecksum running = verified_.checksum;
+  if (!is_unsealed(frame_)) {
+    if (!sqlite::verify_frame(frame_, header_->salts, header_->order, running)) return false;
+  } else {
+    const bool ends_here = next == unsealed_last_ && written_to_ >= sqlite::frame_offset(next + 1, page_size());
+    if (header.pgno.value == 0 || (header.is_commit() && !ends_here)) return false;
+    running = {};
+    if (ends_here) {
+      RILL_ASSIGN(running, checksum_of(view, reseal_from_ - 1));
+    }
   }
-  for (sqlite::WalChecksum running :
-       {verified_.checksum, verified_.unsealed ? verified_.sealed : verified_.checksum}) {
-    if (!sqlite::verify_frame(frame_, header_->salts, header_->order, running)) continue;
-    verified_ = Point{verified_.frame + 1, running, {}, false};
-    open_.push_back(header.pgno);
-    return true;
-  }
-  return false;
+  verified_ = Point{next, running};
+  open_.push_back(header.pgno);
+  return true;
+}
+
+Result<sqlite::WalChecksum> WalScanner::checksum_of(const WalView& view, std::uint32_t frame) const {
+  std::uint8_t header[sqlite::kFrameHeaderSize] = {};
+  RILL_TRY(view.read(header, sqlite::frame_offset(frame, page_size())));
+  return sqlite::parse_frame_header(header).checksum;
 }
 
 WalTransaction WalScanner::take(Pgno commit) {
@@ -133,11 +162,7 @@ Result<std::optional<WalTransaction>> WalScanner::written(const WalView& view, s
                                                           std::size_t size) {
   if (!header_ || offset + size <= sqlite::kWalHeaderSize) return std::nullopt;
   if (offset < sqlite::frame_offset(verified_.frame + 1, page_size())) refuse();
-  // Who writes behind a frame that ends a transaction has that transaction behind him.
-  const bool overtakes = !candidates_.empty() &&
-                         offset >= sqlite::frame_offset(candidates_.back() + 1, page_size()) && size != 0;
-  overtaken_ = overtakes ? candidates_.back() : 0;
-  RILL_TRY(note_commit_fields(view, offset, size));
+  RILL_TRY(note_headers(view, offset, size));
   reach_ = std::max(reach_, offset + size);
   sqlite::FrameHeader header;
   while (!candidates_.empty() && verified_.frame < candidates_.back() &&
@@ -151,9 +176,11 @@ Result<std::optional<WalTransaction>> WalScanner::written(const WalView& view, s
 
 void WalScanner::commit(const WalTransaction& transaction) {
   committed_ = verified_;
+  reseal_from_ = unsealed_last_ = 0;
   open_.clear();
   std::erase_if(candidates_, [&](std::uint32_t frame) { return frame <= transaction.last; });
   for (const auto& [pgno, frame] : transaction.pages) {
+    if (pgno > transaction.commit) continue;  // spilled, and cut off before the commit: never written back
     frames_[pgno] = frame;
     waiting_[pgno] = frame;
   }
@@ -168,6 +195,7 @@ void WalScanner::commit(const WalTransaction& transaction) {
 
 void WalScanner::refuse() {
   verified_ = committed_;
+  unsealed_last_ = 0;
   open_.clear();
 }
 

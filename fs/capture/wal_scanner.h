@@ -5,13 +5,14 @@
 // mode):
 //   - frames of the open transaction may be written again in any order (cache spill): "verified" moves back;
 //   - frames may be abandoned (rollback) and written over from the last commit on;
-//   - unsealed frames: after a cache spill SQLite writes headers without salts and checksum, and seals them
-//   all
-//     before it commits. SQLite 3.40 forgets some of them when a savepoint was rolled back in between: such a
-//     commit is seen by readers through the wal-index, although the chain in the file is broken. So an
-//     unsealed frame is taken as it is if the chain goes on behind it, from zero (as SQLite's own sealing
-//     reads it) or from before it, to a sealed commit frame; and an unsealed commit frame when a writer goes
-//     on behind it;
+//   - unsealed frames: once it has written over a frame, SQLite writes the headers of further ones without
+//     salts and checksum, and before it commits it seals them, from the first frame written over on. SQLite
+//     3.40 forgets that a savepoint's rollback may have abandoned that frame: then frames before it stay
+//     unsealed, and if the transaction ends before it, its commit frame too. Readers see such a commit
+//     through the wal-index, although the chain in the file is broken. So the scanner keeps that first frame
+//     in mind as SQLite does (`reseal_from_`): an unsealed commit frame before it is complete as it is, one
+//     behind it waits to be sealed. Sealing continues the checksum in the header before that first frame,
+//     zero or abandoned as it may be; so does what follows a transaction that ends before it;
 //   - one frame may arrive in several writes, and one write may hold many frames.
 //
 // Costs: nothing is verified until a frame with a commit field has been seen, since before that there is
@@ -97,18 +98,21 @@ class WalScanner {
  private:
   struct Point {
     std::uint32_t frame = 0;  ///< the last one
-    sqlite::WalChecksum checksum;
-    sqlite::WalChecksum sealed;  ///< of the last sealed frame, where this one is unsealed
-    bool unsealed = false;
+    sqlite::WalChecksum checksum;  ///< what the next frame continues
   };
-  Result<void> note_commit_fields(const WalView& view, std::uint64_t offset, std::size_t size);
+  void note_rewrite(std::uint64_t offset);
+  Result<void> note_headers(const WalView& view, std::uint64_t offset, std::size_t size);
+  void note_header(std::uint32_t frame, Bytes header);
   Result<bool> verify_next(const WalView& view, sqlite::FrameHeader& header);
+  Result<sqlite::WalChecksum> checksum_of(const WalView& view, std::uint32_t frame) const;
   WalTransaction take(Pgno commit);
 
   std::optional<sqlite::WalHeader> header_;
   Point committed_;
   Point verified_;
-  std::uint32_t overtaken_ = 0;  ///< a frame behind this commit frame is being written; 0: none
+  std::uint64_t written_to_ = 0;     ///< where the last write ended
+  std::uint32_t reseal_from_ = 0;    ///< the first frame that the open transaction wrote over; 0: none
+  std::uint32_t unsealed_last_ = 0;  ///< a commit frame that will not be sealed; 0: none
   /// Nothing beyond has been written in this generation: what the file has there is an older one's.
   std::uint64_t reach_ = 0;
   std::vector<Pgno> open_;  ///< pages of the frames committed_+1 .. verified_
