@@ -105,6 +105,9 @@ class Database : public std::enable_shared_from_this<Database> {
   Result<void> write_journal(const std::shared_ptr<File>& journal, Bytes bytes, std::uint64_t offset);
   Result<void> resize_journal(const std::shared_ptr<File>& journal, std::uint64_t size);
   void sync_journal();
+  /// No application has the WAL open, and one is about to: makes it one that can be read without its index.
+  /// True if `wal` was changed.
+  Result<bool> mend_wal(File& wal);
   using Perform = std::function<Result<void>()>;
   /// The name of the WAL or journal goes (unlink, rename away); `perform` does it. For a hot journal this is
   /// the commit point.

@@ -222,6 +222,13 @@ Result<void> Database::remove_wal(const Perform& perform) {
   return {};
 }
 
+Result<bool> Database::mend_wal(File& wal) {
+  std::scoped_lock lock(mutex_);
+  if (!captures(Caller::kApplication) || !scanner_.header() || !scanner_.has_unsealed()) return false;
+  RILL_TRY(scanner_.seal(wal));
+  return true;
+}
+
 bool Database::wal_index_is_behind(File& shm) const {
   std::scoped_lock lock(mutex_);
   if (!scanner_.header() || scanner_.committed_frames() == 0) return false;

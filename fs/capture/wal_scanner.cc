@@ -6,6 +6,7 @@
 namespace rillfs {
 namespace {
 constexpr Label kScan = "capture: read WAL";
+constexpr Label kSeal = "capture: seal WAL";
 
 /// Salts and checksum are zero: written while SQLite still meant to come back to it (wal_scanner.h).
 bool is_unsealed(Bytes frame) {
@@ -46,6 +47,7 @@ void WalScanner::begin(const sqlite::WalHeader& header) {
   reach_ = written_to_ = 0;
   // Not reseal_from_: after going back to the WAL's start a transaction writes the header again.
   unsealed_last_ = 0;
+  unsealed_open_ = unsealed_committed_ = false;
   open_.clear();
   candidates_.clear();
   frames_.clear();
@@ -127,6 +129,7 @@ Result<bool> WalScanner::verify_next(const WalView& view, sqlite::FrameHeader& h
     const bool ends_here = next == unsealed_last_ && written_to_ >= sqlite::frame_offset(next + 1, page_size());
     if (header.pgno.value == 0 || (header.is_commit() && !ends_here)) return false;
     running = {};
+    unsealed_open_ = true;
     if (ends_here) {
       RILL_ASSIGN(running, checksum_of(view, reseal_from_ - 1));
     }
@@ -177,6 +180,8 @@ Result<std::optional<WalTransaction>> WalScanner::written(const WalView& view, s
 void WalScanner::commit(const WalTransaction& transaction) {
   committed_ = verified_;
   reseal_from_ = unsealed_last_ = 0;
+  unsealed_committed_ |= unsealed_open_;
+  unsealed_open_ = false;
   open_.clear();
   std::erase_if(candidates_, [&](std::uint32_t frame) { return frame <= transaction.last; });
   for (const auto& [pgno, frame] : transaction.pages) {
@@ -196,7 +201,27 @@ void WalScanner::commit(const WalTransaction& transaction) {
 void WalScanner::refuse() {
   verified_ = committed_;
   unsealed_last_ = 0;
+  unsealed_open_ = false;
   open_.clear();
+}
+
+Result<void> WalScanner::seal(File& wal) {
+  sqlite::WalChecksum running = header_->checksum;
+  for (std::uint32_t frame = 1; frame <= committed_.frame; ++frame) {
+    const std::uint64_t offset = sqlite::frame_offset(frame, page_size());
+    RILL_ASSIGN(std::size_t got, wal.read_at(frame_, offset, kScan));
+    if (got < frame_.size()) return make_error(ErrorCode::kCorrupt, "the WAL ends within committed frames");
+    const sqlite::FrameHeader present = sqlite::parse_frame_header(frame_);
+    const Bytes page = Bytes(frame_).subspan(sqlite::kFrameHeaderSize);
+    sqlite::encode_frame_header(frame_.data(), present.pgno, present.commit, header_->salts, page,
+                                header_->order, running);
+    if (sqlite::parse_frame_header(frame_).checksum == present.checksum) continue;
+    RILL_TRY(wal.write_at(Bytes(frame_).first(sqlite::kFrameHeaderSize), offset, kSeal));
+  }
+  committed_.checksum = running;
+  unsealed_committed_ = false;
+  refuse();
+  return {};
 }
 
 }  // namespace rillfs

@@ -75,6 +75,11 @@ class WalScanner {
   /// The write that would have completed it is not done: its bytes are as before.
   void refuse();
 
+  /// Some committed frame is unsealed: a process that reads the WAL without its index would stop there.
+  bool has_unsealed() const { return unsealed_committed_; }
+  /// Seals the committed frames as SQLite should have. No process may have the WAL open.
+  Result<void> seal(File& wal);
+
   std::uint32_t committed_frames() const { return committed_.frame; }
   /// Where the committed frames end, in bytes from the start of the WAL.
   std::uint64_t committed_end() const;
@@ -115,6 +120,8 @@ class WalScanner {
   std::uint32_t unsealed_last_ = 0;  ///< a commit frame that will not be sealed; 0: none
   /// Nothing beyond has been written in this generation: what the file has there is an older one's.
   std::uint64_t reach_ = 0;
+  bool unsealed_open_ = false;       ///< some frame of committed_+1 .. verified_ is unsealed
+  bool unsealed_committed_ = false;  ///< some frame up to committed_ is
   std::vector<Pgno> open_;  ///< pages of the frames committed_+1 .. verified_
   std::vector<std::uint32_t>
       candidates_;  ///< frames beyond committed_ whose commit field is not 0, ascending

@@ -191,21 +191,26 @@ void on_link(fuse_req_t request, fuse_ino_t id, fuse_ino_t new_parent, const cha
          [&] { reply(request, context(request).tree.make_link(id, new_parent, new_name)); });
 }
 
+void answer_open(fuse_req_t request, fuse_ino_t id, Caller caller, fuse_file_info answer,
+                 const Result<Tree::Opened>& opened) {
+  require_device();
+  if (!opened) return void(fuse_reply_err(request, to_errno(opened.error())));
+  answer.direct_io = opened->is_virtual ? 1 : 0;
+  answer.keep_cache = opened->is_virtual || opened->is_changed ? 0 : 1;
+  answer.noflush = opened->wants_flush ? 0 : 1;
+  Tree& tree = context(request).tree;  // the request is gone after its reply
+  // The caller was interrupted: the kernel will send no RELEASE.
+  if (fuse_reply_open(request, &answer) == -ENOENT) tree.release(id, caller);
+}
+
 void on_open(fuse_req_t request, fuse_ino_t id, fuse_file_info* info) {
   handle(request, RequestKind::kOpen, [&] {
     const Requester who = requester(request);
     fuse_file_info answer = *info;
     answer.fh = who.caller == Caller::kDaemon ? kDaemonHandle : 0;
-    answer.keep_cache = 1;
     context(request).tree.open_file(id, info->flags, who,
-                                    [request, answer](Result<Tree::Opened> opened) mutable {
-                                      require_device();
-                                      if (!opened)
-                                        return void(fuse_reply_err(request, to_errno(opened.error())));
-                                      answer.direct_io = opened->is_virtual ? 1 : 0;
-                                      answer.keep_cache = opened->is_virtual ? 0 : 1;
-                                      answer.noflush = opened->wants_flush ? 0 : 1;
-                                      fuse_reply_open(request, &answer);
+                                    [request, id, caller = who.caller, answer](Result<Tree::Opened> opened) {
+                                      answer_open(request, id, caller, answer, opened);
                                     });
   });
 }
@@ -219,7 +224,12 @@ void on_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t m
     info->keep_cache = 1;
     info->noflush = entry->wants_flush ? 0 : 1;
     fuse_entry_param param = entry_param(*entry);
-    fuse_reply_create(request, &param, info);
+    Tree& tree = context(request).tree;
+    // The caller was interrupted: the kernel will send neither RELEASE nor FORGET.
+    if (fuse_reply_create(request, &param, info) == -ENOENT) {
+      tree.release(param.ino, who.caller);
+      tree.forget(param.ino, 1);
+    }
   });
 }
 

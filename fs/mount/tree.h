@@ -90,6 +90,7 @@ class Tree {
   struct Opened {
     bool is_virtual = false;
     bool wants_flush = true;  ///< closing a descriptor is to be reported
+    bool is_changed = false;  ///< what the kernel has cached of it is no longer so
   };
   /// The replica may have to prepare the database's WAL and wal-index first: `done` is called once, from this
   /// or another thread.

@@ -191,9 +191,18 @@ void Tree::open_file(std::uint64_t id, int flags, const Requester& who,
   }
   const auto binding = file->binding();
   if (auto allowed = allow_open(binding, flags, who); !allowed) return done(allowed.error());
+  const bool first = file->io() == nullptr;
   auto opened = file->open();
   if (!opened) return done(opened.error());
-  const Opened answer{false, wants_flush(binding.role)};
+  Opened answer{false, wants_flush(binding.role)};
+  if (first && binding.role == Role::kWal && who.caller == Caller::kApplication) {
+    auto mended = binding.database->mend_wal(**opened);
+    if (!mended) {
+      file->close();
+      return done(mended.error());
+    }
+    answer.is_changed = *mended;
+  }
   if (binding.role != Role::kDatabase || who.caller == Caller::kDaemon) return done(answer);
   binding.database->application_opened();
   databases_.prepare_for_readers(binding.database, [done = std::move(done), answer] { done(answer); });

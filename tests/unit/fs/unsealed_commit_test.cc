@@ -95,6 +95,37 @@ TEST_F(UnsealedCommit, SurvivesAKill) {
   EXPECT_EQ(db.text("PRAGMA integrity_check"), "ok");
 }
 
+TEST_F(UnsealedCommit, IsThereForProcessesThatComeWhenAllOthersHaveDied) {
+  const auto count_kept = [&] {
+    std::filesystem::remove(primary_->tree() + "/a.db-shm");  // as the first opener empties it
+    test::Sqlite db(vfs_->uri("a.db"));
+    const std::int64_t kept = db.number("SELECT count(*) FROM t WHERE x LIKE 'kept%'");
+    vfs_->dead = true;
+    return kept;
+  };
+  {
+    test::Sqlite db(vfs_->uri("a.db"));
+    spill_and_undo(db, 100);
+    db.run("UPDATE t SET x='kept' WHERE id=7; COMMIT");
+    db.run("UPDATE t SET x='kept too' WHERE id=8");
+    vfs_->dead = true;
+  }
+  vfs_->dead = false;
+  EXPECT_EQ(count_kept(), 0);  // what a disk would give them
+  std::shared_ptr<File> wal = *files_.open(primary_->tree() + "/a.db-wal", OpenMode::kReadWrite, "test");
+  auto mended = primary_->database("a.db")->mend_wal(*wal);
+  ASSERT_TRUE(mended);
+  EXPECT_TRUE(*mended);
+  EXPECT_FALSE(*primary_->database("a.db")->mend_wal(*wal));
+  vfs_->dead = false;
+  EXPECT_EQ(count_kept(), 2);
+  vfs_->dead = false;
+  const std::uint64_t before = txid();
+  test::Sqlite db(vfs_->uri("a.db"));
+  db.run("UPDATE t SET x='on' WHERE id=9");
+  EXPECT_EQ(txid(), before + 1);
+}
+
 TEST_F(UnsealedCommit, PagesSpilledBeyondItsEndAreNotMissedWhenTheWalGoes) {
   {
     test::Sqlite db(vfs_->uri("a.db"));
