@@ -79,8 +79,8 @@ std::vector<Pgno> WalScanner::waiting() const {
 void WalScanner::note_rewrite(std::uint64_t offset) {
   // SQLite writes a new frame as header and page, and over an old one the page alone.
   const std::uint64_t in_frames = offset - sqlite::kWalHeaderSize;
-  const bool page_alone = in_frames % sqlite::frame_size(page_size()) == sqlite::kFrameHeaderSize &&
-                          offset != written_to_;
+  const bool page_alone =
+      in_frames % sqlite::frame_size(page_size()) == sqlite::kFrameHeaderSize && offset != written_to_;
   if (!page_alone) return;
   const auto frame = static_cast<std::uint32_t>(in_frames / sqlite::frame_size(page_size()) + 1);
   if (frame > committed_.frame) reseal_from_ = reseal_from_ == 0 ? frame : std::min(reseal_from_, frame);
@@ -126,7 +126,8 @@ Result<bool> WalScanner::verify_next(const WalView& view, sqlite::FrameHeader& h
   if (!is_unsealed(frame_)) {
     if (!sqlite::verify_frame(frame_, header_->salts, header_->order, running)) return false;
   } else {
-    const bool ends_here = next == unsealed_last_ && written_to_ >= sqlite::frame_offset(next + 1, page_size());
+    const bool ends_here =
+        next == unsealed_last_ && written_to_ >= sqlite::frame_offset(next + 1, page_size());
     if (header.pgno.value == 0 || (header.is_commit() && !ends_here)) return false;
     running = {};
     unsealed_open_ = true;

@@ -102,7 +102,7 @@ class WalScanner {
 
  private:
   struct Point {
-    std::uint32_t frame = 0;  ///< the last one
+    std::uint32_t frame = 0;       ///< the last one
     sqlite::WalChecksum checksum;  ///< what the next frame continues
   };
   void note_rewrite(std::uint64_t offset);
@@ -122,7 +122,7 @@ class WalScanner {
   std::uint64_t reach_ = 0;
   bool unsealed_open_ = false;       ///< some frame of committed_+1 .. verified_ is unsealed
   bool unsealed_committed_ = false;  ///< some frame up to committed_ is
-  std::vector<Pgno> open_;  ///< pages of the frames committed_+1 .. verified_
+  std::vector<Pgno> open_;           ///< pages of the frames committed_+1 .. verified_
   std::vector<std::uint32_t>
       candidates_;  ///< frames beyond committed_ whose commit field is not 0, ascending
   std::unordered_map<Pgno, std::uint32_t> frames_;

@@ -4,7 +4,7 @@
     python3 tests/cluster/model.py --seconds 600 --seed 7
 
 Applications (processes) run random transactions in the mount: rows, blobs, spilled caches, savepoints,
-rollbacks, checkpoints, VACUUM, mode switches; databases of random page size are made, renamed and dropped;
+rollbacks, checkpoints, VACUUM, mode switches, and are killed; databases of random page size are made, renamed and dropped;
 nodes are restarted or killed. The model is a SQLite database outside of the mount for each of them, in which
 the same statements run. At quiescent points:
 
@@ -97,6 +97,18 @@ class Modelled:
         for _ in range(chance.choice([0, 0, 1, 3])):
             statements += ["SAVEPOINT s", *self.changes(), *chance.choice([["ROLLBACK TO s"], []]), "RELEASE s"]
         self.both([*statements, chance.choice(["COMMIT"] * 4 + ["ROLLBACK"])])
+
+    def killed_transaction(self):
+        """Dies before its commit; what it has spilled is nobody's."""
+        statements = ["BEGIN IMMEDIATE", *self.changes()]
+        self.history.append(f"{self.model.steps}: killed after {len(statements)} statements")
+        self.app().sql(*statements, timeout=60)
+        self.close_apps(kill=True)
+
+    def kill_apps(self):
+        """All at once: the next one has only the files."""
+        self.history.append(f"{self.model.steps}: {len(self.apps)} applications killed")
+        self.close_apps(kill=True)
 
     def maintenance(self):
         """What changes no row."""
@@ -200,9 +212,10 @@ class Model:
             return self.make()
         database = self.databases[self.chance.choice(sorted(self.databases))]
         what = self.chance.choices(
-            [database.transaction, database.maintenance, database.close_apps, self.make, self.drop, self.rename,
-             self.rename_directory, self.disturb_replica, self.disturb_primary],
-            [100, 10, 5, 5, 1.5, 1.5, 1, 1, 1])[0]
+            [database.transaction, database.maintenance, database.close_apps, database.kill_apps,
+             database.killed_transaction, self.make, self.drop, self.rename, self.rename_directory,
+             self.disturb_replica, self.disturb_primary],
+            [100, 10, 5, 3, 3, 5, 1.5, 1.5, 1, 1, 1])[0]
         what()
 
     # --- checks
