@@ -68,6 +68,11 @@ class Modelled:
             app.kill() if kill else app.close()
         self.apps = []
 
+    def close_cleanly(self):
+        """After this the file is the whole database: no hot journal, no WAL."""
+        self.app().sql("SELECT count(*) FROM t", timeout=60)
+        self.close_apps()
+
     def both(self, statements):
         """The same statements in the mount and in the model."""
         self.history.append(f"{self.model.steps}: {len(statements)} statements, {statements[0]} ... {statements[-1]}")
@@ -170,7 +175,7 @@ class Model:
 
     def rename(self):
         database = self.databases.pop(self.chance.choice(sorted(self.databases)))
-        database.close_apps()
+        database.close_cleanly()
         old = self.cluster.primary.path(database.name)
         self.made += 1
         database.name = f"m{self.made}.db"
@@ -186,7 +191,7 @@ class Model:
         self.made += 1
         moved = f"d{self.made}"
         for name in inside:
-            self.databases[name].close_apps()
+            self.databases[name].close_cleanly()
         path.rename(self.cluster.primary.path(moved))
         for name in inside:
             database = self.databases.pop(name)
@@ -236,7 +241,7 @@ class Model:
 
     def check_stopped(self):
         for database in self.databases.values():
-            database.close_apps()
+            database.close_cleanly()
         self.check()
         for node in reversed(self.cluster.nodes):
             node.stop()
