@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that are missing. The one list of them.
-#   install-packages.sh GROUP...     build: compile `rillfs`; run: use a mount; test: run tests; lint: format.sh, tidy.sh
+#   install-packages.sh GROUP...     build: compile `rillfs`; run: use a mount; test: run tests;
+#                                    sqlite-suite: tests/sqlite; lint: format.sh, tidy.sh
 #   install-packages.sh --list GROUP...     only prints them
 set -euo pipefail
 
@@ -10,8 +11,9 @@ packages_of() {
       libcli11-dev libyaml-cpp-dev nlohmann-json3-dev liblz4-dev libxxhash-dev libisal-dev libsqlite3-dev libfuse3-dev ;;
     run) echo fuse3 sqlite3 ;;
     test) echo libgtest-dev libgmock-dev python3 python3-pytest fuse3 sqlite3 procps ;;
+    sqlite-suite) echo dpkg-dev gcc make tcl8.6-dev zlib1g-dev ;;
     lint) echo clang-format clang-tidy ;;
-    *) echo "install-packages.sh: no group '$1'; there are build, run, test and lint" >&2; return 2 ;;
+    *) echo "install-packages.sh: no group '$1'; there are build, run, test, sqlite-suite and lint" >&2; return 2 ;;
   esac
 }
 
