@@ -64,4 +64,11 @@ Result<stream::DatabaseInfo> load_database_info(FileSystem& files, const std::st
   return info;
 }
 
+Result<void> remove_database_directory(Environment& environment, DatabaseId id) {
+  // One step takes it out of recovery's sight; the rest may be interrupted.
+  const std::string garbage = environment.spool_directory() + "/dropped-" + to_hex(id.value);
+  RILL_TRY(environment.files.rename(environment.database_directory(id), garbage, "drop database"));
+  return remove_tree(environment.files, garbage, "drop database");
+}
+
 }  // namespace rillfs

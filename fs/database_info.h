@@ -7,6 +7,7 @@
 
 #include <string>
 
+#include "fs/environment.h"
 #include "replication/base/error.h"
 #include "replication/base/file_system.h"
 #include "replication/stream/databases.h"
@@ -18,5 +19,8 @@ Result<void> save_database_info(FileSystem& files, const std::string& directory,
 /// `id` comes from the directory's name. kCorrupt when the file cannot be understood.
 Result<stream::DatabaseInfo> load_database_info(FileSystem& files, const std::string& directory,
                                                 DatabaseId id);
+
+/// Removes dbs/<id>, with its log.
+Result<void> remove_database_directory(Environment& environment, DatabaseId id);
 
 }  // namespace rillfs

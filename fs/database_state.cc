@@ -95,12 +95,7 @@ void Database::start_attributes(std::uint32_t mode, std::uint32_t uid, std::uint
 
 Result<void> Database::remove_directory() {
   std::scoped_lock lock(mutex_);
-  FileSystem& files = environment_.files;
-  const std::string directory = environment_.database_directory(info_.id);
-  // One step takes it out of recovery's sight; the rest may be interrupted.
-  const std::string garbage = environment_.spool_directory() + "/dropped-" + to_hex(info_.id.value);
-  RILL_TRY(files.rename(directory, garbage, "drop database"));
-  return remove_tree(files, garbage, "drop database");
+  return remove_database_directory(environment_, info_.id);
 }
 
 bool Database::dropped() {

@@ -76,8 +76,9 @@ class Databases final : public stream::Source, public stream::Sink {
               const std::string& new_name, const std::string& new_path);
   void directory_renamed(const std::string& path, const std::string& new_path);
   bool any_below(const std::string& directory) const;
-  /// The daemon creates a name through the mount: puts the file there that was prepared for it.
-  Result<void> install_prepared(std::uint64_t parent_inode, int parent_fd, const std::string& name,
+  /// The daemon creates a name through the mount: puts the file there that was prepared for it. False if none
+  /// is.
+  Result<bool> install_prepared(std::uint64_t parent_inode, int parent_fd, const std::string& name,
                                 const std::string& path);
 
   // --- work that the mount's requests start ---
@@ -94,8 +95,8 @@ class Databases final : public stream::Source, public stream::Sink {
     Database::Recovered recovered;
     std::string file;  ///< in the spool directory
   };
-  void prepare(std::string path, Prepared prepared);
-  bool is_prepared(const std::string& path) const;
+  /// Where the database's prepared file is to appear; nothing when it has, or when it was dropped before.
+  std::optional<std::string> prepared_path(DatabaseId id) const;
   DelayedTasks& delayed() { return delayed_; }
   void progressed(const Database& database);
 
@@ -134,6 +135,9 @@ class Databases final : public stream::Source, public stream::Sink {
   void notify(DatabaseId id);
   stream::DatabaseInfo with_overrides(stream::DatabaseInfo info) const;
   Result<void> finish_snapshot(DatabaseId id);
+  void prepare(Prepared prepared);
+  std::optional<Prepared> take_prepared(DatabaseId id);
+  Result<void> discard(Prepared prepared);
   std::shared_ptr<Database> wait_until_installed(DatabaseId id);
 
   Environment& environment_;
@@ -144,8 +148,8 @@ class Databases final : public stream::Source, public stream::Sink {
   std::map<Place, std::shared_ptr<Database>> by_place_;
   std::unordered_map<std::uint64_t, std::shared_ptr<Database>> by_id_;
   std::unordered_map<std::uint64_t, std::shared_ptr<SnapshotReceiver>> receiving_;
-  std::map<std::string, Prepared> prepared_;
-  std::unordered_set<std::uint64_t> installing_;  ///< prepared, not yet in the tree
+  std::unordered_map<std::uint64_t, Prepared> prepared_;
+  std::unordered_set<std::uint64_t> installing_;  ///< prepared, or taken from there, and not yet in the tree
   std::condition_variable installed_;
   std::unordered_map<const Database*, bool> reconciling_;
 

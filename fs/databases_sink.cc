@@ -3,10 +3,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "fs/database_info.h"
 #include "fs/databases.h"
+#include "fs/installation.h"
 #include "fs/mount_work.h"
 #include "fs/parking.h"
 
@@ -25,14 +27,21 @@ stream::DatabaseInfo Databases::with_overrides(stream::DatabaseInfo info) const 
 
 Result<void> Databases::announce(const stream::DatabaseInfo& announced) {
   const stream::DatabaseInfo info = with_overrides(announced);
-  auto database = find_by_id(info.id);
-  if (!database) {
+  MountWork* work = work_;
+  {
     std::scoped_lock lock(mutex_);
     if (auto it = receiving_.find(info.id.value); it != receiving_.end()) it->second->set_info(info);
+  }
+  if (auto prepared = take_prepared(info.id); prepared && work != nullptr) {
+    prepared->recovered.info = info;
+    RILL_TRY(save_database_info(environment_.files, environment_.database_directory(info.id), info));
+    prepare(std::move(*prepared));
+    work->install(info.id);
     return {};
   }
-  if (MountWork* work = work_; work != nullptr && database->path() != info.path)
-    work->rename(database, info.path);
+  auto database = wait_until_installed(info.id);
+  if (!database) return {};
+  if (work != nullptr && database->path() != info.path) work->rename(database, info.path);
   return database->set_attributes(info.mode, info.uid, info.gid);
 }
 
@@ -41,7 +50,8 @@ Result<void> Databases::drop(DatabaseId id) {
     std::scoped_lock lock(mutex_);
     receiving_.erase(id.value);
   }
-  auto database = find_by_id(id);
+  if (auto prepared = take_prepared(id)) return discard(std::move(*prepared));
+  auto database = wait_until_installed(id);
   MountWork* work = work_;
   if (database && work != nullptr) work->remove(database);
   return {};
@@ -50,7 +60,8 @@ Result<void> Databases::drop(DatabaseId id) {
 Result<void> Databases::begin_snapshot(const stream::DatabaseInfo& announced, const Position& start,
                                        std::uint32_t page_size, Pgno) {
   const stream::DatabaseInfo info = with_overrides(announced);
-  if (auto database = find_by_id(info.id)) {
+  if (auto prepared = take_prepared(info.id)) RILL_TRY(discard(std::move(*prepared)));
+  if (auto database = wait_until_installed(info.id)) {
     // What this node has beyond its primary lost: kept where a person can look at it.
     const Position here = database->published();
     const bool beyond =
@@ -103,7 +114,7 @@ Result<void> Databases::finish_snapshot(DatabaseId id) {
   RILL_TRY(receiver->verify());
   MountWork* work = work_;
   if (work == nullptr) return make_error(ErrorCode::kClosed, "the mount is going away");
-  if (auto database = find_by_id(id)) {
+  if (auto database = wait_until_installed(id)) {
     RILL_TRY(database->receive_snapshot(receiver->path(), receiver->content()));
     work->apply(database);
     return {};
@@ -112,6 +123,7 @@ Result<void> Databases::finish_snapshot(DatabaseId id) {
   const std::string directory = environment_.database_directory(id);
   FileSystem& files = environment_.files;
   RILL_TRY(files.make_directories(directory + "/log", "install database"));
+  RILL_TRY(mark_installation(files, directory, receiver->path()));
   RILL_TRY(save_database_info(files, directory, receiver->info()));
   RILL_TRY(save_base(files, directory, content.position(), content));
   RILL_TRY(files.sync_directory(environment_.databases_directory(), "install database"));
@@ -119,34 +131,58 @@ Result<void> Databases::finish_snapshot(DatabaseId id) {
   RILL_ASSIGN(auto opened, log::Log::open(files, environment_.clock, directory + "/log", id, start,
                                           environment_.log_options, content.position().txid));
   receiver->release();
-  Prepared prepared{{receiver->info(),
-                     content,
-                     {content.position(), content.position(), content.page_size()},
-                     std::move(opened.log)},
-                    receiver->path()};
-  prepare(receiver->info().path, std::move(prepared));
-  work->install(receiver->info().path);
+  prepare({{receiver->info(),
+            content,
+            {content.position(), content.position(), content.page_size()},
+            std::move(opened.log)},
+           receiver->path()});
+  work->install(id);
   return {};
 }
 
-void Databases::prepare(std::string path, Prepared prepared) {
+void Databases::prepare(Prepared prepared) {
+  const std::uint64_t id = prepared.recovered.info.id.value;
   std::scoped_lock lock(mutex_);
-  installing_.insert(prepared.recovered.info.id.value);
-  prepared_.insert_or_assign(std::move(path), std::move(prepared));
+  installing_.insert(id);
+  prepared_.insert_or_assign(id, std::move(prepared));
 }
 
-bool Databases::is_prepared(const std::string& path) const {
+std::optional<std::string> Databases::prepared_path(DatabaseId id) const {
   std::scoped_lock lock(mutex_);
-  return prepared_.contains(path);
+  auto it = prepared_.find(id.value);
+  if (it == prepared_.end()) return std::nullopt;
+  return it->second.recovered.info.path;
 }
 
-Result<void> Databases::install_prepared(std::uint64_t parent_inode, int parent_fd, const std::string& name,
+std::optional<Databases::Prepared> Databases::take_prepared(DatabaseId id) {
+  std::scoped_lock lock(mutex_);
+  auto it = prepared_.find(id.value);
+  if (it == prepared_.end()) return std::nullopt;
+  std::optional<Prepared> prepared(std::move(it->second));
+  prepared_.erase(it);
+  return prepared;
+}
+
+Result<void> Databases::discard(Prepared prepared) {
+  const DatabaseId id = prepared.recovered.info.id;
+  {
+    std::scoped_lock lock(mutex_);
+    installing_.erase(id.value);
+    installed_.notify_all();
+  }
+  prepared.recovered.log.reset();
+  RILL_TRY(environment_.files.remove(prepared.file, "drop database"));
+  return remove_database_directory(environment_, id);
+}
+
+Result<bool> Databases::install_prepared(std::uint64_t parent_inode, int parent_fd, const std::string& name,
                                          const std::string& path) {
   std::optional<Prepared> prepared;
   {
     std::scoped_lock lock(mutex_);
-    auto it = prepared_.find(path);
-    if (it == prepared_.end()) return {};
+    auto it = std::find_if(prepared_.begin(), prepared_.end(),
+                           [&](const auto& entry) { return entry.second.recovered.info.path == path; });
+    if (it == prepared_.end()) return false;
     prepared = std::move(it->second);
     prepared_.erase(it);
   }
@@ -159,6 +195,7 @@ Result<void> Databases::install_prepared(std::uint64_t parent_inode, int parent_
   }
   RILL_TRY(files.rename(prepared->file, environment_.tree_directory() + "/" + path, "install database"));
   RILL_TRY(files.sync_directory("/proc/self/fd/" + std::to_string(parent_fd), "install database"));
+  RILL_TRY(unmark_installation(files, environment_.database_directory(info.id)));
   auto database =
       own(std::make_unique<Database>(environment_, std::move(prepared->recovered), std::move(file)));
   {
@@ -170,7 +207,7 @@ Result<void> Databases::install_prepared(std::uint64_t parent_inode, int parent_
   }
   spdlog::info("{}: snapshot complete, position {}", path, to_text(database->published()));
   progressed(*database);
-  return {};
+  return true;
 }
 
 Result<void> Databases::change_set(DatabaseId id, const stream::ChangeSetInfo& info, const Image& image) {
@@ -184,8 +221,7 @@ Result<void> Databases::change_set(DatabaseId id, const stream::ChangeSetInfo& i
     RILL_TRY(receiver->change_set(info, image));
     return finish_snapshot(id);
   }
-  auto database = find_by_id(id);
-  if (!database) database = wait_until_installed(id);
+  auto database = wait_until_installed(id);
   if (!database)
     return make_error(ErrorCode::kPositionMismatch, "database " + to_hex(id.value) + " is not here");
   RILL_TRY(database->receive(info, image));

@@ -77,8 +77,8 @@ std::unordered_map<std::uint64_t, std::string> MountWork::obstacles() const {
   return obstacles;
 }
 
-void MountWork::install(std::string path) {
-  boost::asio::post(threads_.executor(), [this, path = std::move(path)] { install_now(path); });
+void MountWork::install(DatabaseId id) {
+  boost::asio::post(threads_.executor(), [this, id] { install_now(id); });
 }
 
 void MountWork::move_aside(const std::string& path) {
@@ -93,18 +93,19 @@ void MountWork::move_aside(const std::string& path) {
   }
 }
 
-void MountWork::install_now(const std::string& path) {
-  make_parents(options_.mountpoint, path);
-  move_aside(path);
+void MountWork::install_now(DatabaseId id) {
+  const auto path = databases_.prepared_path(id);
+  if (!path) return;
+  make_parents(options_.mountpoint, *path);
+  move_aside(*path);
   // The mount puts the prepared file there while it answers this.
-  int fd = ::open(mounted(path).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (fd < 0) {
-    spdlog::error("{}: the complete snapshot could not be put in place: {}", path, std::strerror(errno));
-    databases_.delayed().run_after(std::chrono::seconds(1), [this, path] { install(path); });
-    return;
-  }
-  ::close(fd);
-  if (databases_.is_prepared(path)) install(path);  // a file had been there after all
+  const int fd = ::open(mounted(*path).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  const int error = errno;
+  if (fd >= 0) ::close(fd);
+  if (!databases_.prepared_path(id)) return;
+  if (fd >= 0) return install(id);  // a file had been there after all
+  spdlog::error("{}: the complete snapshot could not be put in place: {}", *path, std::strerror(error));
+  databases_.delayed().run_after(std::chrono::seconds(1), [this, id] { install(id); });
 }
 
 void MountWork::rename(const std::shared_ptr<Database>& database, std::string new_path) {

@@ -35,8 +35,8 @@ class MountWork {
   /// No application has it open any more: go back to writing its file, unless one comes back.
   void cool(const std::shared_ptr<Database>& database);
   bool is_warm(const Database& database) const;
-  /// A prepared file is to appear under `path`.
-  void install(std::string path);
+  /// The database's prepared file is to appear in the mount.
+  void install(DatabaseId id);
   void rename(const std::shared_ptr<Database>& database, std::string new_path);
   void remove(const std::shared_ptr<Database>& database);
   /// Reasons why databases are not applied at the moment, by id.
@@ -55,7 +55,7 @@ class MountWork {
  private:
   std::shared_ptr<apply::Applier> applier(const std::shared_ptr<Database>& database);
   std::string mounted(const std::string& path) const { return options_.mountpoint + "/" + path; }
-  void install_now(const std::string& path);
+  void install_now(DatabaseId id);
   void move_aside(const std::string& path);
 
   Databases& databases_;

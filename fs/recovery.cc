@@ -12,6 +12,7 @@
 
 #include "fs/database_info.h"
 #include "fs/databases.h"
+#include "fs/installation.h"
 #include "fs/replay.h"
 #include "fs/sqlite/database_header.h"
 
@@ -101,8 +102,10 @@ Result<void> Databases::recover_one(DatabaseId id) {
   RILL_ASSIGN(bool unfinished, never_completed(files, directory));
   if (unfinished) return remove_tree(files, directory, kRecover);
   RILL_ASSIGN(auto info, load_database_info(files, directory, id));
-  RILL_ASSIGN(StoredBase stored, load_base(files, directory));
   const std::string file_path = environment_.tree_directory() + "/" + info.path;
+  RILL_ASSIGN(bool not_installed, installation_was_interrupted(files, directory, file_path));
+  if (not_installed) return remove_tree(files, directory, kRecover);  // it comes again from the primary
+  RILL_ASSIGN(StoredBase stored, load_base(files, directory));
   RILL_ASSIGN(auto opened,
               log::Log::open(files, environment_.clock, directory + "/log", id,
                              log::LogState{stored.content.position(), stored.content.hash(), 0, 0},
