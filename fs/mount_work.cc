@@ -58,10 +58,20 @@ void MountWork::cool(const std::shared_ptr<Database>& database) {
   if (found) boost::asio::post(found->strand(), [found] { found->cool(); });
 }
 
-bool MountWork::is_warm(const Database& database) const {
+std::shared_ptr<apply::Applier> MountWork::existing_applier(const Database& database) const {
   std::scoped_lock lock(mutex_);
   auto it = appliers_.find(&database);
-  return it != appliers_.end() && it->second->is_warm();
+  return it == appliers_.end() ? nullptr : it->second;
+}
+
+bool MountWork::is_warm(const Database& database) const {
+  auto found = existing_applier(database);
+  return found && found->is_warm();
+}
+
+bool MountWork::is_waiting(const Database& database) const {
+  auto found = existing_applier(database);
+  return found && !found->obstacle().empty();
 }
 
 std::unordered_map<std::uint64_t, std::string> MountWork::obstacles() const {

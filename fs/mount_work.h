@@ -35,6 +35,8 @@ class MountWork {
   /// No application has it open any more: go back to writing its file, unless one comes back.
   void cool(const std::shared_ptr<Database>& database);
   bool is_warm(const Database& database) const;
+  /// Applying waits for something, perhaps for an application.
+  bool is_waiting(const Database& database) const;
   /// A prepared file is to appear under `path`.
   void install(std::string path);
   void rename(const std::shared_ptr<Database>& database, std::string new_path);
@@ -54,6 +56,7 @@ class MountWork {
 
  private:
   std::shared_ptr<apply::Applier> applier(const std::shared_ptr<Database>& database);
+  std::shared_ptr<apply::Applier> existing_applier(const Database& database) const;
   std::string mounted(const std::string& path) const { return options_.mountpoint + "/" + path; }
   void install_now(const std::string& path);
   void move_aside(const std::string& path);

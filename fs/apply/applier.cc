@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/asio/post.hpp>
 #include <cerrno>
 #include <cstdio>
@@ -17,6 +18,7 @@ namespace rillfs::apply {
 namespace {
 
 constexpr Duration kRetryDelay = std::chrono::milliseconds(20);
+constexpr Duration kRetryDelayMax = std::chrono::milliseconds(320);
 /// Locks are often in the way for a moment; what lasts longer is worth a line in the log.
 constexpr Duration kPatience = std::chrono::seconds(2);
 
@@ -53,7 +55,9 @@ Applier::Applier(Databases& databases, std::shared_ptr<Database> database, Mount
       threads_(threads),
       mountpoint_(std::move(mountpoint)),
       options_(options),
-      strand_(threads.make_strand()) {}
+      strand_(threads.make_strand()),
+      wal_mode_(database_->wal_mode()),
+      retry_delay_(kRetryDelay) {}
 
 std::string Applier::obstacle() const {
   std::scoped_lock lock(mutex_);
@@ -76,10 +80,12 @@ void Applier::set_obstacle(std::string obstacle) {
 void Applier::retry_later(const Error& error) {
   set_obstacle(error.message);
   if (scheduled_.exchange(true)) return;
-  databases_.delayed().run_after(kRetryDelay, [self = shared_from_this()] {
+  databases_.delayed().run_after(retry_delay_, [self = shared_from_this()] {
     self->scheduled_ = false;
     boost::asio::post(self->strand_, [self] { self->apply(); });
   });
+  // An application may take its time; its last close is reported as well.
+  retry_delay_ = std::min(2 * retry_delay_, kRetryDelayMax);
 }
 
 void Applier::apply() {
@@ -91,6 +97,7 @@ void Applier::apply() {
     auto more = apply_next();
     if (!more) return retry_later(more.error());
     set_obstacle({});
+    retry_delay_ = kRetryDelay;
     if (!*more) return;
   }
 }
@@ -123,18 +130,55 @@ Result<void> Applier::apply_record(const log::RecordInfo& record) {
   auto source = reader_->source();
   RecordPages pages(source);
   RILL_TRY(pages.begin());
-  const bool readers = database_->application_handles() > 0;
-  if (!appender_ && readers && database_->wal_mode() && record.commit.value != 0) RILL_TRY(open_appender());
-  if (appender_ && (record.page_size != appender_->page_size() || record.commit.value == 0)) {
-    // What a WAL cannot express: it must be gone first, and with it the readers that use it.
-    RILL_TRY(close_appender(CloseMode::kCheckpointAndDelete));
-  }
+  RILL_TRY(make_ready(record));
   RILL_TRY(appender_ ? append(pages, record) : write(pages, record));
-  if (pages.wal_mode()) database_->set_wal_mode(*pages.wal_mode());
+  wal_mode_ = pages.wal_mode().value_or(wal_mode_);
+  database_->set_wal_mode(wal_mode_ || appender_ != nullptr);
   database_->applied(record.post_position(), appender_ == nullptr);
   databases_.progressed(*database_);
-  if (pages.wal_mode() && *pages.wal_mode() && !appender_ && readers) return open_appender();
+  const bool readers = database_->application_handles() > 0;
+  if (pages.wal_mode() && wal_mode_ && !appender_ && readers) return open_appender();
   return {};
+}
+
+// Decides between WAL and file: afterwards the record can be appended, or written if there is no appender.
+Result<void> Applier::make_ready(const log::RecordInfo& record) {
+  if (is_half_written()) return {};
+  const bool readers = database_->application_handles() > 0;
+  const bool wanted = readers && wal_mode_ && record.commit.value != 0;
+  // Frames that only a WAL has must get into the file before the file is written.
+  if (!appender_ && (wanted || wal_is_left())) RILL_TRY(open_appender());
+  if (appender_ && (record.page_size != appender_->page_size() || record.commit.value == 0)) {
+    return take_wal_away(record);
+  }
+  return {};
+}
+
+// For what a WAL cannot express: it must be gone first, and with it the applications that use it, as SQLite
+// itself demands of whoever switches from WAL. The appender stays as long as they do: it keeps the WAL in
+// order, and writers out.
+Result<void> Applier::take_wal_away(const log::RecordInfo& record) {
+  warm_ = false;  // who opens it from now on waits for this strand
+  auto other = appender_->other_user();
+  if (!other || *other) warm_ = true;
+  RILL_TRY(other);
+  if (*other) {
+    const std::string change = record.commit.value == 0
+                                   ? std::string("being emptied")
+                                   : "pages of " + std::to_string(record.page_size) + " bytes";
+    return make_error(ErrorCode::kBusy, (*other)->to_text() + " has the database open in WAL mode, which " +
+                                            change + " must wait for; close it there");
+  }
+  auto closed = close_appender();
+  if (!closed && !appender_) (void)open_appender();  // somebody came in between
+  return closed;
+}
+
+bool Applier::wal_is_left() const {
+  struct stat status {};
+  const std::string wal = databases_.environment().tree_directory() + "/" + database_->path() + "-wal";
+  if (::stat(wal.c_str(), &status) < 0) return errno != ENOENT;
+  return status.st_size > 0;
 }
 
 Result<void> Applier::append(PageSource& pages, const log::RecordInfo& record) {
@@ -162,32 +206,32 @@ Result<void> Applier::write(PageSource& pages, const log::RecordInfo& record) {
 }
 
 Result<void> Applier::open_appender() {
+  if (is_half_written()) {
+    // Its lock keeps the half from readers; only the rest of the change set may end that.
+    return make_error(ErrorCode::kBusy, "a change set is half written");
+  }
   writer_.reset();
   RILL_ASSIGN(auto opened, WalAppender::open(path(), WalAppenderOptions{}, clock_, random_));
   if (options_.candidate) RILL_TRY(opened->hold_writer_lock(true));
   appender_ = std::move(opened);
+  database_->set_wal_mode(true);
   warm_ = true;
   return {};
 }
 
-Result<void> Applier::close_appender(CloseMode mode) {
+Result<void> Applier::close_appender() {
   if (!appender_) return {};
   if (checkpointing_) return make_error(ErrorCode::kBusy, "a checkpoint is running");
   auto closing = std::move(appender_);
   warm_ = false;
-  RILL_TRY(closing->close(mode));
+  // First: without a WAL an application's write to the file would be no checkpoint.
+  database_->set_wal_mode(wal_mode_);
+  RILL_TRY(closing->close(CloseMode::kCheckpointAndDelete));
   closing.reset();
-  struct stat status {};
   // Gone, if nobody else has it open: then all of it is in the file. Asked of the backing tree, since a mount
   // that somebody has detached meanwhile shows nothing at all.
-  const std::string wal = databases_.environment().tree_directory() + "/" + database_->path() + "-wal";
-  if (::stat(wal.c_str(), &status) < 0 && errno == ENOENT) {
-    database_->file_holds(database_->applied_position());
-    return {};
-  }
-  if (database_->application_handles() > 0) {
-    return make_error(ErrorCode::kBusy, "an application has the database open in WAL mode");
-  }
+  if (wal_is_left()) return make_error(ErrorCode::kBusy, "an application has the database open in WAL mode");
+  database_->file_holds(database_->applied_position());
   return {};
 }
 
@@ -214,8 +258,16 @@ void Applier::warm(const std::function<void()>& done) {
 }
 
 void Applier::cool() {
-  if (!appender_ || database_->application_handles() > 0) return;
-  if (auto closed = close_appender(CloseMode::kCheckpointAndDelete); !closed) {
+  if (closed_ || database_->is_dropped()) return;
+  if (!appender_ && !wal_is_left()) return;
+  if (!appender_ && !open_appender()) return databases_.readers_left(database_);
+  warm_ = false;  // who opens it from now on waits for this strand
+  if (database_->application_handles() > 0) {
+    warm_ = true;
+    return;
+  }
+  if (auto closed = close_appender(); !closed) {
+    warm_ = appender_ != nullptr;
     databases_.readers_left(database_);  // tried again later
     return;
   }
@@ -226,8 +278,7 @@ void Applier::cool() {
 Result<void> Applier::rename(const std::string& new_path) {
   wait_for_checkpoint();
   // Readers that have it open keep their files, whatever the names: what is busy for them is no obstacle.
-  if (auto closed = close_appender(CloseMode::kCheckpointAndDelete);
-      !closed && closed.error().code != ErrorCode::kBusy) {
+  if (auto closed = close_appender(); !closed && closed.error().code != ErrorCode::kBusy) {
     return closed.error();
   }
   writer_.reset();
@@ -265,7 +316,7 @@ Result<void> Applier::remove() {
 void Applier::close() {
   closed_ = true;
   wait_for_checkpoint();
-  if (auto closed = close_appender(CloseMode::kCheckpointAndDelete); !closed) {
+  if (auto closed = close_appender(); !closed) {
     spdlog::debug("{}: {}", database_->path(), closed.error().message);
   }
   writer_.reset();

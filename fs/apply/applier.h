@@ -59,8 +59,12 @@ class Applier : public std::enable_shared_from_this<Applier> {
   Result<void> apply_record(const log::RecordInfo& record);
   Result<void> append(PageSource& pages, const log::RecordInfo& record);
   Result<void> write(PageSource& pages, const log::RecordInfo& record);
+  Result<void> make_ready(const log::RecordInfo& record);
   Result<void> open_appender();
-  Result<void> close_appender(CloseMode mode);
+  Result<void> close_appender();
+  Result<void> take_wal_away(const log::RecordInfo& record);
+  bool wal_is_left() const;
+  bool is_half_written() const { return writer_ && writer_->is_half_written(); }
   void wait_for_checkpoint() const;
   void checkpoint_soon(const WalState& state);
   void retry_later(const Error& error);
@@ -82,6 +86,8 @@ class Applier : public std::enable_shared_from_this<Applier> {
   std::shared_ptr<WalAppender> appender_;
   std::unique_ptr<RollbackWriter> writer_;
   bool closed_ = false;
+  bool wal_mode_;  ///< as the applied page 1 says; a WAL that is in use outlives the switch from it
+  Duration retry_delay_;
 
   std::atomic<bool> warm_{false};
   std::atomic<bool> scheduled_{false};
