@@ -28,12 +28,18 @@ Result<void> Databases::announce(const stream::DatabaseInfo& announced) {
   auto database = find_by_id(info.id);
   if (!database) {
     std::scoped_lock lock(mutex_);
-    if (auto it = receiving_.find(info.id.value); it != receiving_.end()) it->second->set_info(info);
-    return {};
+    if (auto it = receiving_.find(info.id.value); it != receiving_.end()) {
+      it->second->set_info(info);
+      return {};
+    }
   }
-  if (MountWork* work = work_; work != nullptr && database->path() != info.path)
-    work->rename(database, info.path);
-  return database->set_attributes(info.mode, info.uid, info.gid);
+  if (!database) database = wait_until_installed(info.id);
+  if (!database) return {};
+  RILL_TRY(database->set_attributes(info.mode, info.uid, info.gid));
+  MountWork* work = work_;
+  if (work == nullptr) return {};
+  work->rename(database, info.path);
+  return {};
 }
 
 Result<void> Databases::drop(DatabaseId id) {
@@ -42,6 +48,7 @@ Result<void> Databases::drop(DatabaseId id) {
     receiving_.erase(id.value);
   }
   auto database = find_by_id(id);
+  if (!database) database = wait_until_installed(id);
   MountWork* work = work_;
   if (database && work != nullptr) work->remove(database);
   return {};

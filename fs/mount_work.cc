@@ -11,21 +11,11 @@
 #include <future>
 
 #include "fs/apply/descriptor.h"
+#include "fs/apply/local_names.h"
 #include "fs/sqlite/database_header.h"
 #include "fs/sqlite/wal_index.h"
 
 namespace rillfs {
-namespace {
-
-/// Makes every directory above `path` through the mount.
-void make_parents(const std::string& mountpoint, const std::string& path) {
-  for (std::size_t slash = path.find('/'); slash != std::string::npos; slash = path.find('/', slash + 1)) {
-    ::mkdir((mountpoint + "/" + path.substr(0, slash)).c_str(), 0755);
-  }
-}
-
-}  // namespace
-
 MountWork::MountWork(Databases& databases, apply::MountThreads& threads, MountWorkOptions options)
     : databases_(databases), threads_(threads), options_(std::move(options)) {}
 
@@ -91,21 +81,9 @@ void MountWork::install(std::string path) {
   boost::asio::post(threads_.executor(), [this, path = std::move(path)] { install_now(path); });
 }
 
-void MountWork::move_aside(const std::string& path) {
-  struct stat status {};
-  if (::lstat(mounted(path).c_str(), &status) < 0) return;
-  for (int n = 1;; ++n) {
-    const std::string aside = path + ".local-" + std::to_string(n);
-    if (::lstat(mounted(aside).c_str(), &status) == 0) continue;
-    spdlog::warn("{} is a database on the primary: the local file of this name is now {}", path, aside);
-    ::rename(mounted(path).c_str(), mounted(aside).c_str());
-    return;
-  }
-}
-
 void MountWork::install_now(const std::string& path) {
-  make_parents(options_.mountpoint, path);
-  move_aside(path);
+  apply::make_parents(options_.mountpoint, path);
+  apply::move_aside(options_.mountpoint, path);
   // The mount puts the prepared file there while it answers this.
   int fd = ::open(mounted(path).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (fd < 0) {
@@ -118,15 +96,12 @@ void MountWork::install_now(const std::string& path) {
 }
 
 void MountWork::rename(const std::shared_ptr<Database>& database, std::string new_path) {
+  // Without an applier no older rename waits for its turn.
+  if (database->path() == new_path && !existing_applier(*database)) return;
   auto found = applier(database);
   if (!found) return;
-  boost::asio::post(found->strand(), [this, found, database, new_path = std::move(new_path)] {
-    if (database->path() == new_path) return;  // announced twice: what is there now is no obstacle
-    make_parents(options_.mountpoint, new_path);
-    move_aside(new_path);
-    if (auto renamed = found->rename(new_path); !renamed) {
-      spdlog::error("{}: rename to {} failed: {}", database->path(), new_path, renamed.error().message);
-    }
+  boost::asio::post(found->strand(), [found, new_path = std::move(new_path)] {
+    found->rename(new_path);
     found->apply();
   });
 }

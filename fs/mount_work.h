@@ -39,6 +39,7 @@ class MountWork {
   bool is_waiting(const Database& database) const;
   /// A prepared file is to appear under `path`.
   void install(std::string path);
+  /// Tried again until it succeeds or another name is asked for.
   void rename(const std::shared_ptr<Database>& database, std::string new_path);
   void remove(const std::shared_ptr<Database>& database);
   /// Reasons why databases are not applied at the moment, by id.
@@ -59,7 +60,6 @@ class MountWork {
   std::shared_ptr<apply::Applier> existing_applier(const Database& database) const;
   std::string mounted(const std::string& path) const { return options_.mountpoint + "/" + path; }
   void install_now(const std::string& path);
-  void move_aside(const std::string& path);
 
   Databases& databases_;
   apply::MountThreads& threads_;

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "fs/apply/local_names.h"
 #include "fs/databases.h"
 #include "fs/sqlite/database_header.h"
 #include "replication/ltx/decoder.h"
@@ -19,6 +20,7 @@ namespace {
 
 constexpr Duration kRetryDelay = std::chrono::milliseconds(20);
 constexpr Duration kRetryDelayMax = std::chrono::milliseconds(320);
+constexpr Duration kRenameRetryDelay = std::chrono::milliseconds(500);
 /// Locks are often in the way for a moment; what lasts longer is worth a line in the log.
 constexpr Duration kPatience = std::chrono::seconds(2);
 
@@ -61,7 +63,7 @@ Applier::Applier(Databases& databases, std::shared_ptr<Database> database, Mount
 
 std::string Applier::obstacle() const {
   std::scoped_lock lock(mutex_);
-  return obstacle_;
+  return obstacle_.empty() ? name_obstacle_ : obstacle_;
 }
 
 void Applier::set_obstacle(std::string obstacle) {
@@ -90,6 +92,7 @@ void Applier::retry_later(const Error& error) {
 
 void Applier::apply() {
   if (closed_ || database_->is_dropped()) return;
+  if (auto moved = move_companions(); !moved) return retry_later(moved.error());
   if (options_.candidate && !appender_ && database_->wal_mode() && database_->application_handles() > 0) {
     if (auto opened = open_appender(); !opened) return retry_later(opened.error());
   }
@@ -258,7 +261,7 @@ void Applier::warm(const std::function<void()>& done) {
 }
 
 void Applier::cool() {
-  if (closed_ || database_->is_dropped()) return;
+  if (closed_ || database_->is_dropped() || !companions_of_.empty()) return;
   if (!appender_ && !wal_is_left()) return;
   if (!appender_ && !open_appender()) return databases_.readers_left(database_);
   warm_ = false;  // who opens it from now on waits for this strand
@@ -275,22 +278,76 @@ void Applier::cool() {
   apply();
 }
 
-Result<void> Applier::rename(const std::string& new_path) {
+void Applier::rename(const std::string& new_path) {
+  wanted_path_ = new_path;
+  settle_name();
+}
+
+void Applier::settle_name() {
+  if (closed_ || database_->is_dropped() || wanted_path_.empty()) return;
+  auto moved = move_to(wanted_path_);
+  const std::string obstacle = moved ? "" : "rename to " + wanted_path_ + ": " + moved.error().message;
+  {
+    std::scoped_lock lock(mutex_);
+    if (name_obstacle_ != obstacle && !moved) spdlog::warn("{}: {}; trying again", path(), obstacle);
+    name_obstacle_ = obstacle;
+  }
+  if (moved || rename_scheduled_) return;
+  rename_scheduled_ = true;
+  databases_.delayed().run_after(kRenameRetryDelay, [self = shared_from_this()] {
+    boost::asio::post(self->strand_, [self] {
+      self->rename_scheduled_ = false;
+      self->settle_name();
+    });
+  });
+}
+
+Result<void> Applier::move_to(const std::string& new_path) {
+  RILL_TRY(move_companions());
+  if (database_->path() == new_path) return {};
+  // The lock that hides the half belongs to the name.
+  if (is_half_written()) return make_error(ErrorCode::kBusy, "a change set is half written");
+  const std::string from = path();
+  const std::string to = mountpoint_ + "/" + new_path;
+  make_parents(mountpoint_, new_path);
+  // Before anything is let go of: this may fail for long.
+  const std::string directory = to.substr(0, to.rfind('/') + 1) + ".";
+  if (::access(directory.c_str(), W_OK | X_OK) < 0) return errno_error(errno, directory);
   wait_for_checkpoint();
   // Readers that have it open keep their files, whatever the names: what is busy for them is no obstacle.
   if (auto closed = close_appender(); !closed && closed.error().code != ErrorCode::kBusy) {
     return closed.error();
   }
   writer_.reset();
-  const std::string from = path();
-  const std::string to = mountpoint_ + "/" + new_path;
-  if (::rename(from.c_str(), to.c_str()) < 0) return errno_error(errno, from);
-  for (const char* suffix : {"-wal", "-shm"}) {
-    if (::rename((from + suffix).c_str(), (to + suffix).c_str()) < 0 && errno != ENOENT)
-      return errno_error(errno, from);
+  move_aside(mountpoint_, new_path);
+  if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) < 0) {
+    const Error failure = errno_error(errno, from);
+    go_on_for_readers();
+    return failure;
   }
-  // What is in the WAL is not all in the file while readers hold it: it goes on there.
-  return database_->wal_mode() && database_->application_handles() > 0 ? open_appender() : Result<void>();
+  companions_of_ = from;
+  RILL_TRY(move_companions());
+  go_on_for_readers();
+  return {};
+}
+
+// What is in the WAL is not all in the file while readers hold it: it goes on there, at the latest with the
+// next change set.
+void Applier::go_on_for_readers() {
+  if (database_->application_handles() > 0 && (wal_mode_ || wal_is_left())) (void)open_appender();
+}
+
+// Until they are beside the file nothing may be applied: without its WAL the file is incomplete.
+Result<void> Applier::move_companions() {
+  if (companions_of_.empty()) return {};
+  for (const char* suffix : {"-wal", "-shm"}) {
+    const std::string from = companions_of_ + suffix;
+    if (::rename(from.c_str(), (path() + suffix).c_str()) < 0 && errno != ENOENT) {
+      return errno_error(errno, from);
+    }
+  }
+  companions_of_.clear();
+  return {};
 }
 
 void Applier::wait_for_checkpoint() const {

@@ -104,6 +104,50 @@ def test_database_name_that_was_dropped_is_missing_on_the_replica_and_comes_back
     assert cluster.replica.execute(name, "SELECT b FROM other") == [(7,)]
 
 
+def blocked_rename(cluster, name):
+    """A rename that the replica cannot do yet: its new directory has the name of a local file there."""
+    cluster.primary.execute(name, *CREATE)
+    cluster.check(name)
+    directory = "d-" + name
+    cluster.replica.path(directory).write_text("mine")
+    cluster.primary.path(directory).mkdir()
+    os.rename(cluster.primary.path(name), cluster.primary.path(directory, name))
+    problem = wait_until(lambda: cluster.replica.database(name)["problem"], what="a problem in the status")
+    assert f"rename to {directory}/{name}" in problem
+    return directory
+
+
+@pytest.mark.parametrize("reader", [False, True])
+def test_rename_that_a_replica_cannot_do_yet_is_done_when_it_can(cluster, name, reader):
+    directory = blocked_rename(cluster, name)
+    app = cluster.app(cluster.replica.path(name)) if reader else None
+    # The content goes on under the old name.
+    cluster.primary.execute(f"{directory}/{name}", "INSERT INTO t VALUES(2)")
+    cluster.replica.wait_for_position(name, cluster.primary.position(f"{directory}/{name}"))
+    assert cluster.replica.execute(name, "SELECT sum(a) FROM t") == [(3,)]
+    if app:
+        assert app.sql("SELECT sum(a) FROM t") == [(3,)]
+    os.unlink(cluster.replica.path(directory))
+    wait_until(lambda: cluster.replica.path(directory, name).exists(), what="the new name")
+    cluster.primary.execute(f"{directory}/{name}", "INSERT INTO t VALUES(3)")
+    cluster.check(f"{directory}/{name}")
+    assert not cluster.replica.path(name).exists()
+    if app:
+        assert app.sql("SELECT sum(a) FROM t") == [(6,)]
+
+
+def test_rename_back_ends_a_rename_that_a_replica_could_not_do(cluster, name):
+    directory = blocked_rename(cluster, name)
+    os.rename(cluster.primary.path(directory, name), cluster.primary.path(name))
+    wait_until(lambda: not cluster.replica.database(name)["problem"], what="an end of the problem")
+    os.unlink(cluster.replica.path(directory))
+    os.rename(cluster.primary.path(name), cluster.primary.path("last-" + name))
+    wait_until(lambda: cluster.replica.path("last-" + name).exists(), what="the last name")
+    cluster.primary.execute("last-" + name, "INSERT INTO t VALUES(2)")
+    cluster.check("last-" + name)
+    assert not cluster.replica.path(directory).exists()
+
+
 def test_hard_link_to_a_database_is_refused(cluster, name):
     cluster.primary.execute(name, *CREATE)
     for target in (name, name + "2-wal"):
