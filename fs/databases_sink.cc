@@ -14,6 +14,14 @@ namespace rillfs {
 namespace {
 /// How long a change set waits for its database to be put in place before the snapshot is asked for again.
 constexpr std::chrono::seconds kInstallWait{10};
+
+/// The file is as the primary has it, as far as this process may change it.
+bool has_attributes(const std::string& file, const stream::DatabaseInfo& info) {
+  struct stat status {};
+  if (::lstat(file.c_str(), &status) < 0) return true;  // on its way to another name
+  const bool owned = ::geteuid() != 0 || (status.st_uid == info.uid && status.st_gid == info.gid);
+  return owned && (status.st_mode & 07777) == info.mode;
+}
 }  // namespace
 
 stream::DatabaseInfo Databases::with_overrides(stream::DatabaseInfo info) const {
@@ -39,6 +47,8 @@ Result<void> Databases::announce(const stream::DatabaseInfo& announced) {
   MountWork* work = work_;
   if (work == nullptr) return {};
   work->rename(database, info.path);
+  const std::string file = environment_.tree_directory() + "/" + database->path();
+  if (!has_attributes(file, info)) work->set_attributes(database);
   return {};
 }
 

@@ -106,6 +106,11 @@ void MountWork::rename(const std::shared_ptr<Database>& database, std::string ne
   });
 }
 
+void MountWork::set_attributes(const std::shared_ptr<Database>& database) {
+  auto found = applier(database);
+  if (found) boost::asio::post(found->strand(), [found] { found->set_attributes(); });
+}
+
 void MountWork::remove(const std::shared_ptr<Database>& database) {
   auto found = applier(database);
   if (!found) return;

@@ -41,6 +41,8 @@ class MountWork {
   void install(std::string path);
   /// Tried again until it succeeds or another name is asked for.
   void rename(const std::shared_ptr<Database>& database, std::string new_path);
+  /// Gives its files the mode and owner that its info says.
+  void set_attributes(const std::shared_ptr<Database>& database);
   void remove(const std::shared_ptr<Database>& database);
   /// Reasons why databases are not applied at the moment, by id.
   std::unordered_map<std::uint64_t, std::string> obstacles() const;

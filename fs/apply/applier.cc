@@ -9,6 +9,7 @@
 #include <boost/asio/post.hpp>
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 
 #include "fs/apply/local_names.h"
 #include "fs/databases.h"
@@ -348,6 +349,18 @@ Result<void> Applier::move_companions() {
   }
   companions_of_.clear();
   return {};
+}
+
+void Applier::set_attributes() {
+  const stream::DatabaseInfo info = database_->info();
+  // Through the mount, so that the kernel knows. The companions as well: SQLite gives new ones what the
+  // database has, and a reader needs all of them.
+  for (const char* suffix : {"", "-wal", "-shm"}) {
+    const std::string file = path() + suffix;
+    const bool owned = ::geteuid() != 0 || ::lchown(file.c_str(), info.uid, info.gid) == 0;
+    if (owned && ::chmod(file.c_str(), info.mode) == 0) continue;
+    if (errno != ENOENT) spdlog::warn("{}: its mode and owner: {}", file, std::strerror(errno));
+  }
 }
 
 void Applier::wait_for_checkpoint() const {

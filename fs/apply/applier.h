@@ -48,6 +48,8 @@ class Applier : public std::enable_shared_from_this<Applier> {
   void cool();
   /// Renames the database's files in the mount; tries again until that succeeds or another name is asked for.
   void rename(const std::string& new_path);
+  /// Gives its files the mode and owner that the database has on the primary.
+  void set_attributes();
   /// Removes them.
   Result<void> remove();
   /// Lets go of everything in the mount; checkpoints and takes the WAL away where nobody else has it open.

@@ -3,6 +3,7 @@ application on a replica may make."""
 
 import errno
 import os
+import stat
 
 import pytest
 
@@ -146,6 +147,39 @@ def test_rename_back_ends_a_rename_that_a_replica_could_not_do(cluster, name):
     cluster.primary.execute("last-" + name, "INSERT INTO t VALUES(2)")
     cluster.check("last-" + name)
     assert not cluster.replica.path(directory).exists()
+
+
+def attributes(path):
+    status = os.stat(path)
+    return stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid
+
+
+@pytest.mark.parametrize("reading", [False, True])
+def test_mode_and_owner_of_a_database_reach_its_files_on_the_replica(cluster, name, reading):
+    cluster.primary.execute(name, *CREATE)
+    cluster.check(name)
+    ours, theirs = cluster.primary.path(name), cluster.replica.path(name)
+    if reading:
+        cluster.app(theirs).sql("SELECT * FROM t")
+    for mode, owner in ((0o600, 1234), (0o664, 4321), (0o644, 0)):
+        assert attributes(theirs) == attributes(ours)  # and the kernel has them cached
+        os.chmod(ours, mode)
+        if os.geteuid() == 0:
+            os.chown(ours, owner, owner + 1)
+        for suffix in ("", "-wal", "-shm") if reading else ("",):
+            wait_until(lambda: attributes(str(theirs) + suffix) == attributes(ours),
+                       what=f"mode and owner of {name + suffix}")
+    cluster.check(name)
+
+
+def test_mode_that_changed_while_the_replica_was_away_is_taken_over(make_cluster):
+    cluster = make_cluster()
+    cluster.primary.execute("x.db", *CREATE)
+    cluster.check("x.db")
+    cluster.replica.stop()
+    os.chmod(cluster.primary.path("x.db"), 0o600)
+    cluster.replica.start()
+    wait_until(lambda: attributes(cluster.replica.path("x.db"))[0] == 0o600, what="the new mode")
 
 
 def test_hard_link_to_a_database_is_refused(cluster, name):
