@@ -197,6 +197,21 @@ def test_changes_of_page_size_one_after_the_other_wait_for_the_last_reader(clust
     assert late.sql("SELECT n FROM counter") == [(9,)]
 
 
+def test_candidate_lets_nobody_write_while_a_change_of_page_size_waits(make_cluster):
+    cluster = make_cluster(replica_options=["--candidate"])
+    prepare(cluster, "x.db", "WAL")
+    reader = cluster.app(cluster.replica.path("x.db"), busy_timeout=0.1)
+    reader.sql("SELECT * FROM counter")
+    cluster.primary.execute("x.db", *NEW_PAGE_SIZE.format(size=1024).split(";"), "UPDATE counter SET n = 2")
+    wait_until(lambda: cluster.replica.database("x.db")["problem"], what="a problem in the status")
+    for _ in range(20):
+        with pytest.raises(SqliteFailed) as failure:
+            reader.sql("UPDATE counter SET n = 1000")
+        assert failure.value.code.startswith("SQLITE_BUSY"), failure.value
+    reader.close()
+    cluster.check("x.db")
+
+
 def test_snapshot_with_another_page_size_waits_for_a_connection_in_wal_mode(make_cluster):
     """The replica runs on without its primary, and what it missed is no longer in the log."""
     cluster = make_cluster(options=["--retention-bytes", "64KiB", "--segment-size", "64KiB",
