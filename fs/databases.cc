@@ -252,6 +252,8 @@ void Databases::prepare_for_readers(const std::shared_ptr<Database>& database, s
 
 void Databases::readers_left(const std::shared_ptr<Database>& database) {
   if (is_primary()) return;
+  // Applying may have waited for just this.
+  if (MountWork* work = work_; work != nullptr && work->is_waiting(*database)) work->apply(database);
   delayed_.run_after(kCoolDelay, [this, weak = std::weak_ptr(database)] {
     auto database = weak.lock();
     MountWork* work = work_;

@@ -16,6 +16,14 @@ namespace rillfs {
 namespace {
 /// How long a change set waits for its database to be put in place before the snapshot is asked for again.
 constexpr std::chrono::seconds kInstallWait{10};
+
+/// The file is as the primary has it, as far as this process may change it.
+bool has_attributes(const std::string& file, const stream::DatabaseInfo& info) {
+  struct stat status {};
+  if (::lstat(file.c_str(), &status) < 0) return true;  // on its way to another name
+  const bool owned = ::geteuid() != 0 || (status.st_uid == info.uid && status.st_gid == info.gid);
+  return owned && (status.st_mode & 07777) == info.mode;
+}
 }  // namespace
 
 stream::DatabaseInfo Databases::with_overrides(stream::DatabaseInfo info) const {
@@ -41,8 +49,12 @@ Result<void> Databases::announce(const stream::DatabaseInfo& announced) {
   }
   auto database = wait_until_installed(info.id);
   if (!database) return {};
-  if (work != nullptr && database->path() != info.path) work->rename(database, info.path);
-  return database->set_attributes(info.mode, info.uid, info.gid);
+  RILL_TRY(database->set_attributes(info.mode, info.uid, info.gid));
+  if (work == nullptr) return {};
+  work->rename(database, info.path);
+  const std::string file = environment_.tree_directory() + "/" + database->path();
+  if (!has_attributes(file, info)) work->set_attributes(database);
+  return {};
 }
 
 Result<void> Databases::drop(DatabaseId id) {

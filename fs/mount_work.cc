@@ -11,21 +11,11 @@
 #include <future>
 
 #include "fs/apply/descriptor.h"
+#include "fs/apply/local_names.h"
 #include "fs/sqlite/database_header.h"
 #include "fs/sqlite/wal_index.h"
 
 namespace rillfs {
-namespace {
-
-/// Makes every directory above `path` through the mount.
-void make_parents(const std::string& mountpoint, const std::string& path) {
-  for (std::size_t slash = path.find('/'); slash != std::string::npos; slash = path.find('/', slash + 1)) {
-    ::mkdir((mountpoint + "/" + path.substr(0, slash)).c_str(), 0755);
-  }
-}
-
-}  // namespace
-
 MountWork::MountWork(Databases& databases, apply::MountThreads& threads, MountWorkOptions options)
     : databases_(databases), threads_(threads), options_(std::move(options)) {}
 
@@ -58,10 +48,20 @@ void MountWork::cool(const std::shared_ptr<Database>& database) {
   if (found) boost::asio::post(found->strand(), [found] { found->cool(); });
 }
 
-bool MountWork::is_warm(const Database& database) const {
+std::shared_ptr<apply::Applier> MountWork::existing_applier(const Database& database) const {
   std::scoped_lock lock(mutex_);
   auto it = appliers_.find(&database);
-  return it != appliers_.end() && it->second->is_warm();
+  return it == appliers_.end() ? nullptr : it->second;
+}
+
+bool MountWork::is_warm(const Database& database) const {
+  auto found = existing_applier(database);
+  return found && found->is_warm();
+}
+
+bool MountWork::is_waiting(const Database& database) const {
+  auto found = existing_applier(database);
+  return found && !found->obstacle().empty();
 }
 
 std::unordered_map<std::uint64_t, std::string> MountWork::obstacles() const {
@@ -81,23 +81,12 @@ void MountWork::install(DatabaseId id) {
   boost::asio::post(threads_.executor(), [this, id] { install_now(id); });
 }
 
-void MountWork::move_aside(const std::string& path) {
-  struct stat status {};
-  if (::lstat(mounted(path).c_str(), &status) < 0) return;
-  for (int n = 1;; ++n) {
-    const std::string aside = path + ".local-" + std::to_string(n);
-    if (::lstat(mounted(aside).c_str(), &status) == 0) continue;
-    spdlog::warn("{} is a database on the primary: the local file of this name is now {}", path, aside);
-    ::rename(mounted(path).c_str(), mounted(aside).c_str());
-    return;
-  }
-}
-
 void MountWork::install_now(DatabaseId id) {
   const auto path = databases_.prepared_path(id);
   if (!path) return;
-  make_parents(options_.mountpoint, *path);
-  move_aside(*path);
+  std::scoped_lock names(threads_.names());
+  apply::make_parents(options_.mountpoint, *path);
+  apply::move_aside(options_.mountpoint, *path);
   // The mount puts the prepared file there while it answers this.
   const int fd = ::open(mounted(*path).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   const int error = errno;
@@ -109,17 +98,19 @@ void MountWork::install_now(DatabaseId id) {
 }
 
 void MountWork::rename(const std::shared_ptr<Database>& database, std::string new_path) {
+  // Without an applier no older rename waits for its turn.
+  if (database->path() == new_path && !existing_applier(*database)) return;
   auto found = applier(database);
   if (!found) return;
-  boost::asio::post(found->strand(), [this, found, database, new_path = std::move(new_path)] {
-    if (database->path() == new_path) return;  // announced twice: what is there now is no obstacle
-    make_parents(options_.mountpoint, new_path);
-    move_aside(new_path);
-    if (auto renamed = found->rename(new_path); !renamed) {
-      spdlog::error("{}: rename to {} failed: {}", database->path(), new_path, renamed.error().message);
-    }
+  boost::asio::post(found->strand(), [found, new_path = std::move(new_path)] {
+    found->rename(new_path);
     found->apply();
   });
+}
+
+void MountWork::set_attributes(const std::shared_ptr<Database>& database) {
+  auto found = applier(database);
+  if (found) boost::asio::post(found->strand(), [found] { found->set_attributes(); });
 }
 
 void MountWork::remove(const std::shared_ptr<Database>& database) {

@@ -35,9 +35,14 @@ class MountWork {
   /// No application has it open any more: go back to writing its file, unless one comes back.
   void cool(const std::shared_ptr<Database>& database);
   bool is_warm(const Database& database) const;
+  /// Applying waits for something, perhaps for an application.
+  bool is_waiting(const Database& database) const;
   /// The database's prepared file is to appear in the mount.
   void install(DatabaseId id);
+  /// Tried again until it succeeds or another name is asked for.
   void rename(const std::shared_ptr<Database>& database, std::string new_path);
+  /// Gives its files the mode and owner that its info says.
+  void set_attributes(const std::shared_ptr<Database>& database);
   void remove(const std::shared_ptr<Database>& database);
   /// Reasons why databases are not applied at the moment, by id.
   std::unordered_map<std::uint64_t, std::string> obstacles() const;
@@ -54,9 +59,9 @@ class MountWork {
 
  private:
   std::shared_ptr<apply::Applier> applier(const std::shared_ptr<Database>& database);
+  std::shared_ptr<apply::Applier> existing_applier(const Database& database) const;
   std::string mounted(const std::string& path) const { return options_.mountpoint + "/" + path; }
   void install_now(DatabaseId id);
-  void move_aside(const std::string& path);
 
   Databases& databases_;
   apply::MountThreads& threads_;

@@ -5,10 +5,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/asio/post.hpp>
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 
+#include "fs/apply/local_names.h"
 #include "fs/databases.h"
 #include "fs/sqlite/database_header.h"
 #include "replication/ltx/decoder.h"
@@ -17,6 +20,8 @@ namespace rillfs::apply {
 namespace {
 
 constexpr Duration kRetryDelay = std::chrono::milliseconds(20);
+constexpr Duration kRetryDelayMax = std::chrono::milliseconds(320);
+constexpr Duration kRenameRetryDelay = std::chrono::milliseconds(500);
 /// Locks are often in the way for a moment; what lasts longer is worth a line in the log.
 constexpr Duration kPatience = std::chrono::seconds(2);
 
@@ -53,11 +58,13 @@ Applier::Applier(Databases& databases, std::shared_ptr<Database> database, Mount
       threads_(threads),
       mountpoint_(std::move(mountpoint)),
       options_(options),
-      strand_(threads.make_strand()) {}
+      strand_(threads.make_strand()),
+      wal_mode_(database_->wal_mode()),
+      retry_delay_(kRetryDelay) {}
 
 std::string Applier::obstacle() const {
   std::scoped_lock lock(mutex_);
-  return obstacle_;
+  return obstacle_.empty() ? name_obstacle_ : obstacle_;
 }
 
 void Applier::set_obstacle(std::string obstacle) {
@@ -76,14 +83,17 @@ void Applier::set_obstacle(std::string obstacle) {
 void Applier::retry_later(const Error& error) {
   set_obstacle(error.message);
   if (scheduled_.exchange(true)) return;
-  databases_.delayed().run_after(kRetryDelay, [self = shared_from_this()] {
+  databases_.delayed().run_after(retry_delay_, [self = shared_from_this()] {
     self->scheduled_ = false;
     boost::asio::post(self->strand_, [self] { self->apply(); });
   });
+  // An application may take its time; its last close is reported as well.
+  retry_delay_ = std::min(2 * retry_delay_, kRetryDelayMax);
 }
 
 void Applier::apply() {
   if (closed_ || database_->is_dropped()) return;
+  if (auto moved = move_companions(); !moved) return retry_later(moved.error());
   if (options_.candidate && !appender_ && database_->wal_mode() && database_->application_handles() > 0) {
     if (auto opened = open_appender(); !opened) return retry_later(opened.error());
   }
@@ -91,6 +101,7 @@ void Applier::apply() {
     auto more = apply_next();
     if (!more) return retry_later(more.error());
     set_obstacle({});
+    retry_delay_ = kRetryDelay;
     if (!*more) return;
   }
 }
@@ -123,18 +134,55 @@ Result<void> Applier::apply_record(const log::RecordInfo& record) {
   auto source = reader_->source();
   RecordPages pages(source);
   RILL_TRY(pages.begin());
-  const bool readers = database_->application_handles() > 0;
-  if (!appender_ && readers && database_->wal_mode() && record.commit.value != 0) RILL_TRY(open_appender());
-  if (appender_ && (record.page_size != appender_->page_size() || record.commit.value == 0)) {
-    // What a WAL cannot express: it must be gone first, and with it the readers that use it.
-    RILL_TRY(close_appender(CloseMode::kCheckpointAndDelete));
-  }
+  RILL_TRY(make_ready(record));
   RILL_TRY(appender_ ? append(pages, record) : write(pages, record));
-  if (pages.wal_mode()) database_->set_wal_mode(*pages.wal_mode());
+  wal_mode_ = pages.wal_mode().value_or(wal_mode_);
+  database_->set_wal_mode(wal_mode_ || appender_ != nullptr);
   database_->applied(record.post_position(), appender_ == nullptr);
   databases_.progressed(*database_);
-  if (pages.wal_mode() && *pages.wal_mode() && !appender_ && readers) return open_appender();
+  const bool readers = database_->application_handles() > 0;
+  if (pages.wal_mode() && wal_mode_ && !appender_ && readers) return open_appender();
   return {};
+}
+
+// Decides between WAL and file: afterwards the record can be appended, or written if there is no appender.
+Result<void> Applier::make_ready(const log::RecordInfo& record) {
+  if (is_half_written()) return {};
+  const bool readers = database_->application_handles() > 0;
+  const bool wanted = readers && wal_mode_ && record.commit.value != 0;
+  // Frames that only a WAL has must get into the file before the file is written.
+  if (!appender_ && (wanted || wal_is_left())) RILL_TRY(open_appender());
+  if (appender_ && (record.page_size != appender_->page_size() || record.commit.value == 0)) {
+    return take_wal_away(record);
+  }
+  return {};
+}
+
+// For what a WAL cannot express: it must be gone first, and with it the applications that use it, as SQLite
+// itself demands of whoever switches from WAL. The appender stays as long as they do: it keeps the WAL in
+// order, and writers out.
+Result<void> Applier::take_wal_away(const log::RecordInfo& record) {
+  warm_ = false;  // who opens it from now on waits for this strand
+  auto other = appender_->other_user();
+  if (!other || *other) warm_ = true;
+  RILL_TRY(other);
+  if (*other) {
+    const std::string change = record.commit.value == 0
+                                   ? std::string("being emptied")
+                                   : "pages of " + std::to_string(record.page_size) + " bytes";
+    return make_error(ErrorCode::kBusy, (*other)->to_text() + " has the database open in WAL mode, which " +
+                                            change + " must wait for; close it there");
+  }
+  auto closed = close_appender();
+  if (!closed && !appender_) (void)open_appender();  // somebody came in between
+  return closed;
+}
+
+bool Applier::wal_is_left() const {
+  struct stat status {};
+  const std::string wal = databases_.environment().tree_directory() + "/" + database_->path() + "-wal";
+  if (::stat(wal.c_str(), &status) < 0) return errno != ENOENT;
+  return status.st_size > 0;
 }
 
 Result<void> Applier::append(PageSource& pages, const log::RecordInfo& record) {
@@ -162,32 +210,32 @@ Result<void> Applier::write(PageSource& pages, const log::RecordInfo& record) {
 }
 
 Result<void> Applier::open_appender() {
+  if (is_half_written()) {
+    // Its lock keeps the half from readers; only the rest of the change set may end that.
+    return make_error(ErrorCode::kBusy, "a change set is half written");
+  }
   writer_.reset();
   RILL_ASSIGN(auto opened, WalAppender::open(path(), WalAppenderOptions{}, clock_, random_));
   if (options_.candidate) RILL_TRY(opened->hold_writer_lock(true));
   appender_ = std::move(opened);
+  database_->set_wal_mode(true);
   warm_ = true;
   return {};
 }
 
-Result<void> Applier::close_appender(CloseMode mode) {
+Result<void> Applier::close_appender() {
   if (!appender_) return {};
   if (checkpointing_) return make_error(ErrorCode::kBusy, "a checkpoint is running");
   auto closing = std::move(appender_);
   warm_ = false;
-  RILL_TRY(closing->close(mode));
+  // First: without a WAL an application's write to the file would be no checkpoint.
+  database_->set_wal_mode(wal_mode_);
+  RILL_TRY(closing->close(CloseMode::kCheckpointAndDelete));
   closing.reset();
-  struct stat status {};
   // Gone, if nobody else has it open: then all of it is in the file. Asked of the backing tree, since a mount
   // that somebody has detached meanwhile shows nothing at all.
-  const std::string wal = databases_.environment().tree_directory() + "/" + database_->path() + "-wal";
-  if (::stat(wal.c_str(), &status) < 0 && errno == ENOENT) {
-    database_->file_holds(database_->applied_position());
-    return {};
-  }
-  if (database_->application_handles() > 0) {
-    return make_error(ErrorCode::kBusy, "an application has the database open in WAL mode");
-  }
+  if (wal_is_left()) return make_error(ErrorCode::kBusy, "an application has the database open in WAL mode");
+  database_->file_holds(database_->applied_position());
   return {};
 }
 
@@ -214,8 +262,16 @@ void Applier::warm(const std::function<void()>& done) {
 }
 
 void Applier::cool() {
-  if (!appender_ || database_->application_handles() > 0) return;
-  if (auto closed = close_appender(CloseMode::kCheckpointAndDelete); !closed) {
+  if (closed_ || database_->is_dropped() || !companions_of_.empty()) return;
+  if (!appender_ && !wal_is_left()) return;
+  if (!appender_ && !open_appender()) return databases_.readers_left(database_);
+  warm_ = false;  // who opens it from now on waits for this strand
+  if (database_->application_handles() > 0) {
+    warm_ = true;
+    return;
+  }
+  if (auto closed = close_appender(); !closed) {
+    warm_ = appender_ != nullptr;
     databases_.readers_left(database_);  // tried again later
     return;
   }
@@ -223,23 +279,89 @@ void Applier::cool() {
   apply();
 }
 
-Result<void> Applier::rename(const std::string& new_path) {
+void Applier::rename(const std::string& new_path) {
+  wanted_path_ = new_path;
+  settle_name();
+}
+
+void Applier::settle_name() {
+  if (closed_ || database_->is_dropped() || wanted_path_.empty()) return;
+  auto moved = move_to(wanted_path_);
+  const std::string obstacle = moved ? "" : "rename to " + wanted_path_ + ": " + moved.error().message;
+  {
+    std::scoped_lock lock(mutex_);
+    if (name_obstacle_ != obstacle && !moved) spdlog::warn("{}: {}; trying again", path(), obstacle);
+    name_obstacle_ = obstacle;
+  }
+  if (moved || rename_scheduled_) return;
+  rename_scheduled_ = true;
+  databases_.delayed().run_after(kRenameRetryDelay, [self = shared_from_this()] {
+    boost::asio::post(self->strand_, [self] {
+      self->rename_scheduled_ = false;
+      self->settle_name();
+    });
+  });
+}
+
+Result<void> Applier::move_to(const std::string& new_path) {
+  RILL_TRY(move_companions());
+  if (database_->path() == new_path) return {};
+  // The lock that hides the half belongs to the name.
+  if (is_half_written()) return make_error(ErrorCode::kBusy, "a change set is half written");
+  const std::string to = mountpoint_ + "/" + new_path;
+  make_parents(mountpoint_, new_path);
+  // Before anything is let go of: this may fail for long.
+  const std::string directory = to.substr(0, to.rfind('/') + 1) + ".";
+  if (::access(directory.c_str(), W_OK | X_OK) < 0) return errno_error(errno, directory);
   wait_for_checkpoint();
   // Readers that have it open keep their files, whatever the names: what is busy for them is no obstacle.
-  if (auto closed = close_appender(CloseMode::kCheckpointAndDelete);
-      !closed && closed.error().code != ErrorCode::kBusy) {
+  if (auto closed = close_appender(); !closed && closed.error().code != ErrorCode::kBusy) {
     return closed.error();
   }
   writer_.reset();
+  std::scoped_lock names(threads_.names());
   const std::string from = path();
-  const std::string to = mountpoint_ + "/" + new_path;
-  if (::rename(from.c_str(), to.c_str()) < 0) return errno_error(errno, from);
-  for (const char* suffix : {"-wal", "-shm"}) {
-    if (::rename((from + suffix).c_str(), (to + suffix).c_str()) < 0 && errno != ENOENT)
-      return errno_error(errno, from);
+  move_aside(mountpoint_, new_path);
+  if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) < 0) {
+    const Error failure = errno_error(errno, from);
+    go_on_for_readers();
+    return failure;
   }
-  // What is in the WAL is not all in the file while readers hold it: it goes on there.
-  return database_->wal_mode() && database_->application_handles() > 0 ? open_appender() : Result<void>();
+  companions_of_ = from;
+  RILL_TRY(move_companions());
+  go_on_for_readers();
+  return {};
+}
+
+// What is in the WAL is not all in the file while readers hold it: it goes on there, at the latest with the
+// next change set.
+void Applier::go_on_for_readers() {
+  if (database_->application_handles() > 0 && (wal_mode_ || wal_is_left())) (void)open_appender();
+}
+
+// Until they are beside the file nothing may be applied: without its WAL the file is incomplete.
+Result<void> Applier::move_companions() {
+  if (companions_of_.empty()) return {};
+  for (const char* suffix : {"-wal", "-shm"}) {
+    const std::string from = companions_of_ + suffix;
+    if (::rename(from.c_str(), (path() + suffix).c_str()) < 0 && errno != ENOENT) {
+      return errno_error(errno, from);
+    }
+  }
+  companions_of_.clear();
+  return {};
+}
+
+void Applier::set_attributes() {
+  const stream::DatabaseInfo info = database_->info();
+  // Through the mount, so that the kernel knows. The companions as well: SQLite gives new ones what the
+  // database has, and a reader needs all of them.
+  for (const char* suffix : {"", "-wal", "-shm"}) {
+    const std::string file = path() + suffix;
+    const bool owned = ::geteuid() != 0 || ::lchown(file.c_str(), info.uid, info.gid) == 0;
+    if (owned && ::chmod(file.c_str(), info.mode) == 0) continue;
+    if (errno != ENOENT) spdlog::warn("{}: its mode and owner: {}", file, std::strerror(errno));
+  }
 }
 
 void Applier::wait_for_checkpoint() const {
@@ -256,6 +378,7 @@ Result<void> Applier::remove() {
   writer_.reset();
   reader_.reset();
   closed_ = true;
+  std::scoped_lock names(threads_.names());
   const std::string file = path();
   if (::unlink(file.c_str()) < 0 && errno != ENOENT) return errno_error(errno, file);
   for (const char* suffix : {"-wal", "-shm", "-journal"}) ::unlink((file + suffix).c_str());
@@ -265,7 +388,7 @@ Result<void> Applier::remove() {
 void Applier::close() {
   closed_ = true;
   wait_for_checkpoint();
-  if (auto closed = close_appender(CloseMode::kCheckpointAndDelete); !closed) {
+  if (auto closed = close_appender(); !closed) {
     spdlog::debug("{}: {}", database_->path(), closed.error().message);
   }
   writer_.reset();

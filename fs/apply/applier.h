@@ -46,8 +46,10 @@ class Applier : public std::enable_shared_from_this<Applier> {
   void apply();
   void warm(const std::function<void()>& done);
   void cool();
-  /// Renames the database's files in the mount.
-  Result<void> rename(const std::string& new_path);
+  /// Renames the database's files in the mount; tries again until that succeeds or another name is asked for.
+  void rename(const std::string& new_path);
+  /// Gives its files the mode and owner that the database has on the primary.
+  void set_attributes();
   /// Removes them.
   Result<void> remove();
   /// Lets go of everything in the mount; checkpoints and takes the WAL away where nobody else has it open.
@@ -59,8 +61,16 @@ class Applier : public std::enable_shared_from_this<Applier> {
   Result<void> apply_record(const log::RecordInfo& record);
   Result<void> append(PageSource& pages, const log::RecordInfo& record);
   Result<void> write(PageSource& pages, const log::RecordInfo& record);
+  Result<void> make_ready(const log::RecordInfo& record);
   Result<void> open_appender();
-  Result<void> close_appender(CloseMode mode);
+  Result<void> close_appender();
+  Result<void> take_wal_away(const log::RecordInfo& record);
+  bool wal_is_left() const;
+  bool is_half_written() const { return writer_ && writer_->is_half_written(); }
+  Result<void> move_to(const std::string& new_path);
+  Result<void> move_companions();
+  void go_on_for_readers();
+  void settle_name();
   void wait_for_checkpoint() const;
   void checkpoint_soon(const WalState& state);
   void retry_later(const Error& error);
@@ -82,12 +92,18 @@ class Applier : public std::enable_shared_from_this<Applier> {
   std::shared_ptr<WalAppender> appender_;
   std::unique_ptr<RollbackWriter> writer_;
   bool closed_ = false;
+  bool wal_mode_;  ///< as the applied page 1 says; a WAL that is in use outlives the switch from it
+  Duration retry_delay_;
+  std::string wanted_path_;    ///< the newest name that was asked for; empty: none
+  std::string companions_of_;  ///< the name that -wal and -shm still have; empty: the database's own
+  bool rename_scheduled_ = false;
 
   std::atomic<bool> warm_{false};
   std::atomic<bool> scheduled_{false};
   std::atomic<bool> checkpointing_{false};
   mutable std::mutex mutex_;  ///< guards what follows
   std::string obstacle_;
+  std::string name_obstacle_;  ///< why it does not have the name that it should have
   Monotonic obstacle_since_;
   bool obstacle_told_ = false;  ///< in the log
 };

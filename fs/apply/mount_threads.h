@@ -13,6 +13,7 @@
 #include <boost/asio/thread_pool.hpp>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <unordered_set>
 
 namespace rillfs::apply {
@@ -30,12 +31,16 @@ class MountThreads {
   Strand make_strand() { return boost::asio::make_strand(executor()); }
   /// Kernel thread ids: how the mount recognises their requests.
   const std::unordered_set<pid_t>& ids() const { return ids_; }
+  /// Held by who looks at a name in the mount and then moves or removes it: another database's file may be
+  /// moved out of the way meanwhile. No handler of requests takes it.
+  std::mutex& names() { return names_; }
   /// Runs what is queued, then ends the threads.
   void stop();
 
  private:
   std::unique_ptr<boost::asio::thread_pool> pool_;
   std::unordered_set<pid_t> ids_;
+  std::mutex names_;
 };
 
 }  // namespace rillfs::apply

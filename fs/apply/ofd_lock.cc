@@ -29,9 +29,18 @@ Result<bool> set_lock(int fd, LockRange range, short type) {
   }
 }
 
+Result<std::optional<LockHolder>> query(int fd, int command, LockRange range, LockMode mode) {
+  struct flock lock = describe(range, type_of(mode));
+  while (::fcntl(fd, command, &lock) != 0)
+    if (errno != EINTR) return errno_error(errno, "query lock");
+  if (lock.l_type == F_UNLCK) return std::optional<LockHolder>();
+  return std::optional<LockHolder>(LockHolder{lock.l_pid, {lock.l_start, lock.l_len}});
+}
+
 }  // namespace
 
 std::string LockHolder::to_text() const {
+  if (pid == 0) return "a process of another container";
   return pid < 0 ? "another descriptor of this service" : "process " + std::to_string(pid);
 }
 
@@ -72,11 +81,11 @@ void OfdLock::release() {
 }
 
 Result<std::optional<LockHolder>> find_conflict(int fd, LockRange range, LockMode mode) {
-  struct flock lock = describe(range, type_of(mode));
-  while (::fcntl(fd, F_OFD_GETLK, &lock) != 0)
-    if (errno != EINTR) return errno_error(errno, "query lock");
-  if (lock.l_type == F_UNLCK) return std::optional<LockHolder>();
-  return std::optional<LockHolder>(LockHolder{lock.l_pid, {lock.l_start, lock.l_len}});
+  return query(fd, F_OFD_GETLK, range, mode);
+}
+
+Result<std::optional<LockHolder>> find_conflict_with_others(int fd, LockRange range, LockMode mode) {
+  return query(fd, F_GETLK, range, mode);
 }
 
 void Backoff::pause() {

@@ -22,7 +22,7 @@ enum class LockMode { kShared, kExclusive };
 
 /// Somebody whose lock conflicts.
 struct LockHolder {
-  pid_t pid = -1;  ///< -1: an open-file-description lock, which has no process
+  pid_t pid = -1;  ///< -1: an open-file-description lock, which has no process; 0: not to be seen from here
   LockRange range;
 
   /// "process 123", or words for a lock without process.
@@ -60,6 +60,8 @@ class OfdLock {
 
 /// Who holds a lock that conflicts with this one; nothing if nobody does any more.
 Result<std::optional<LockHolder>> find_conflict(int fd, LockRange range, LockMode mode);
+/// The same, but POSIX locks of our own process, those of its sqlite3* connections, do not count.
+Result<std::optional<LockHolder>> find_conflict_with_others(int fd, LockRange range, LockMode mode);
 
 /// Pauses between attempts: 50 us, doubling up to 5 ms.
 class Backoff {

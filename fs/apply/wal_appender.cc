@@ -21,23 +21,26 @@ Result<std::unique_ptr<WalAppender>> WalAppender::open(const std::string& path,
                                                        Random& random) {
   RILL_ASSIGN(auto sqlite, SqliteConnection::open(path, options.lock_wait));
   if (!is_page_size(sqlite->page_size())) return make_error(ErrorCode::kCorrupt, path + ": bad page size");
+  RILL_ASSIGN(Descriptor database, Descriptor::open(sqlite->file()));
   RILL_ASSIGN(Descriptor wal, Descriptor::open(companion_name(sqlite->file(), Companion::kWal)));
   RILL_ASSIGN(Descriptor shm, Descriptor::open(companion_name(sqlite->file(), Companion::kShm)));
   RILL_ASSIGN(SharedIndex index, SharedIndex::map(shm));
-  std::unique_ptr<WalAppender> appender(new WalAppender(std::move(sqlite), std::move(wal), std::move(shm),
-                                                        std::move(index), options, clock, random));
+  std::unique_ptr<WalAppender> appender(new WalAppender(std::move(sqlite), std::move(database),
+                                                        std::move(wal), std::move(shm), std::move(index),
+                                                        options, clock, random));
   if (::stat(appender->sqlite_->file().c_str(), &appender->database_status_) != 0)
     return errno_error(errno, path);
   RILL_ASSIGN(appender->wal_status_, appender->wal_.status());
   return appender;
 }
 
-WalAppender::WalAppender(std::unique_ptr<SqliteConnection> sqlite, Descriptor wal, Descriptor shm,
-                         SharedIndex index, const WalAppenderOptions& options, const Clock& clock,
-                         Random& random)
+WalAppender::WalAppender(std::unique_ptr<SqliteConnection> sqlite, Descriptor database, Descriptor wal,
+                         Descriptor shm, SharedIndex index, const WalAppenderOptions& options,
+                         const Clock& clock, Random& random)
     : options_(options),
       clock_(clock),
       random_(random),
+      database_(std::move(database)),
       wal_(std::move(wal)),
       shm_(std::move(shm)),
       index_(std::move(index)),
@@ -185,11 +188,20 @@ Result<WalState> WalAppender::state_of(const WalIndexHeader& header) const {
                   .size = size};
 }
 
+// Every connection in WAL mode holds SHARED for as long as it is open, ours as well.
+Result<std::optional<LockHolder>> WalAppender::other_user() const {
+  return find_conflict_with_others(database_.get(), kShared, LockMode::kExclusive);
+}
+
 Result<void> WalAppender::close(CloseMode mode) {
   hold_ = false;
+  // A writer lock that is held stays to the end, so that no application writes in between. It would be in the
+  // way only of SQLite's recovery.
+  if (mode == CloseMode::kKeepWal || !index_.header()) write_lock_.release();
+  Result<void> closed;
+  if (mode == CloseMode::kCheckpointAndDelete) closed = sqlite_->close_as_application();
   write_lock_.release();
-  if (mode == CloseMode::kKeepWal) return {};
-  return sqlite_->close_as_application();
+  return closed;
 }
 
 }  // namespace rillfs::apply

@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "fs/apply/descriptor.h"
@@ -79,14 +80,18 @@ class WalAppender {
   /// kBusy if the index is being published or recovered for longer than a moment.
   Result<WalState> state() const;
 
+  /// An application that has the database open in WAL mode, whether it is reading or not. As long as there is
+  /// one the WAL stays, whatever `close` is asked for.
+  Result<std::optional<LockHolder>> other_user() const;
+
   /// Ends it; only destruction may follow. Gives up the writer lock.
   Result<void> close(CloseMode mode);
 
   std::uint32_t page_size() const { return sqlite_->page_size(); }
 
  private:
-  WalAppender(std::unique_ptr<SqliteConnection> sqlite, Descriptor wal, Descriptor shm, SharedIndex index,
-              const WalAppenderOptions& options, const Clock& clock, Random& random);
+  WalAppender(std::unique_ptr<SqliteConnection> sqlite, Descriptor database, Descriptor wal, Descriptor shm,
+              SharedIndex index, const WalAppenderOptions& options, const Clock& clock, Random& random);
 
   Result<void> check_files() const;
   /// Takes the write lock, and has the index recovered if it needs to be. The header is the published one.
@@ -103,6 +108,7 @@ class WalAppender {
   const WalAppenderOptions options_;
   const Clock& clock_;
   Random& random_;
+  const Descriptor database_;
   const Descriptor wal_;
   const Descriptor shm_;
   struct stat database_status_ {};

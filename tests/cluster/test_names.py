@@ -3,6 +3,7 @@ application on a replica may make."""
 
 import errno
 import os
+import stat
 
 import pytest
 
@@ -102,6 +103,83 @@ def test_database_name_that_was_dropped_is_missing_on_the_replica_and_comes_back
     cluster.primary.execute(name, "CREATE TABLE other(b)", "INSERT INTO other VALUES(7)")
     cluster.check(name)
     assert cluster.replica.execute(name, "SELECT b FROM other") == [(7,)]
+
+
+def blocked_rename(cluster, name):
+    """A rename that the replica cannot do yet: its new directory has the name of a local file there."""
+    cluster.primary.execute(name, *CREATE)
+    cluster.check(name)
+    directory = "d-" + name
+    cluster.replica.path(directory).write_text("mine")
+    cluster.primary.path(directory).mkdir()
+    os.rename(cluster.primary.path(name), cluster.primary.path(directory, name))
+    problem = wait_until(lambda: cluster.replica.database(name)["problem"], what="a problem in the status")
+    assert f"rename to {directory}/{name}" in problem
+    return directory
+
+
+@pytest.mark.parametrize("reader", [False, True])
+def test_rename_that_a_replica_cannot_do_yet_is_done_when_it_can(cluster, name, reader):
+    directory = blocked_rename(cluster, name)
+    app = cluster.app(cluster.replica.path(name)) if reader else None
+    # The content goes on under the old name.
+    cluster.primary.execute(f"{directory}/{name}", "INSERT INTO t VALUES(2)")
+    cluster.replica.wait_for_position(name, cluster.primary.position(f"{directory}/{name}"))
+    assert cluster.replica.execute(name, "SELECT sum(a) FROM t") == [(3,)]
+    if app:
+        assert app.sql("SELECT sum(a) FROM t") == [(3,)]
+    os.unlink(cluster.replica.path(directory))
+    wait_until(lambda: cluster.replica.path(directory, name).exists(), what="the new name")
+    cluster.primary.execute(f"{directory}/{name}", "INSERT INTO t VALUES(3)")
+    cluster.check(f"{directory}/{name}")
+    assert not cluster.replica.path(name).exists()
+    if app:
+        assert app.sql("SELECT sum(a) FROM t") == [(6,)]
+
+
+def test_rename_back_ends_a_rename_that_a_replica_could_not_do(cluster, name):
+    directory = blocked_rename(cluster, name)
+    os.rename(cluster.primary.path(directory, name), cluster.primary.path(name))
+    wait_until(lambda: not cluster.replica.database(name)["problem"], what="an end of the problem")
+    os.unlink(cluster.replica.path(directory))
+    os.rename(cluster.primary.path(name), cluster.primary.path("last-" + name))
+    wait_until(lambda: cluster.replica.path("last-" + name).exists(), what="the last name")
+    cluster.primary.execute("last-" + name, "INSERT INTO t VALUES(2)")
+    cluster.check("last-" + name)
+    assert not cluster.replica.path(directory).exists()
+
+
+def attributes(path):
+    status = os.stat(path)
+    return stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid
+
+
+@pytest.mark.parametrize("reading", [False, True])
+def test_mode_and_owner_of_a_database_reach_its_files_on_the_replica(cluster, name, reading):
+    cluster.primary.execute(name, *CREATE)
+    cluster.check(name)
+    ours, theirs = cluster.primary.path(name), cluster.replica.path(name)
+    if reading:
+        cluster.app(theirs).sql("SELECT * FROM t")
+    for mode, owner in ((0o600, 1234), (0o664, 4321), (0o644, 0)):
+        assert attributes(theirs) == attributes(ours)  # and the kernel has them cached
+        os.chmod(ours, mode)
+        if os.geteuid() == 0:
+            os.chown(ours, owner, owner + 1)
+        for suffix in ("", "-wal", "-shm") if reading else ("",):
+            wait_until(lambda: attributes(str(theirs) + suffix) == attributes(ours),
+                       what=f"mode and owner of {name + suffix}")
+    cluster.check(name)
+
+
+def test_mode_that_changed_while_the_replica_was_away_is_taken_over(make_cluster):
+    cluster = make_cluster()
+    cluster.primary.execute("x.db", *CREATE)
+    cluster.check("x.db")
+    cluster.replica.stop()
+    os.chmod(cluster.primary.path("x.db"), 0o600)
+    cluster.replica.start()
+    wait_until(lambda: attributes(cluster.replica.path("x.db"))[0] == 0o600, what="the new mode")
 
 
 def test_hard_link_to_a_database_is_refused(cluster, name):

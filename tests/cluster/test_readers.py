@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from support import SqliteFailed, end, script, wait_until
+from support import SqliteFailed, end, free_port, script, wait_until
 
 ACCOUNTS = 200
 
@@ -54,6 +54,9 @@ while not os.path.exists(stop):
     last, reads = n, reads + 1
 print(json.dumps({"last": last, "reads": reads, "changes": changes, "slowest": slowest}))
 """
+
+
+NEW_PAGE_SIZE = "PRAGMA journal_mode=DELETE;PRAGMA page_size={size};VACUUM"
 
 
 def prepare(cluster, name, mode):
@@ -146,7 +149,6 @@ def test_reader_survives_changes_of_mode_and_schema(cluster, name):
     cluster.check(name)
 
 
-@pytest.mark.xfail(strict=True, reason="the WAL that the last reader may not remove keeps applying back for ever")
 def test_change_of_page_size_waits_for_a_connection_in_wal_mode_and_status_names_it(cluster, name):
     """A WAL cannot hold it, and SQLite itself does it only where nobody else has the database open."""
     prepare(cluster, name, "WAL")
@@ -154,9 +156,104 @@ def test_change_of_page_size_waits_for_a_connection_in_wal_mode_and_status_names
     reader.sql("SELECT * FROM counter")
     cluster.primary.execute(name, "PRAGMA journal_mode=DELETE", "PRAGMA page_size=16384", "VACUUM",
                             "UPDATE counter SET n = 3")
-    wait_until(lambda: cluster.replica.database(name)["problem"], what="a problem in the status")
+    problem = wait_until(lambda: cluster.replica.database(name)["problem"], what="a problem in the status")
+    assert f"process {reader.process.pid} has the database open in WAL mode" in problem
+    # Who comes meanwhile reads what there is, and may leave again.
+    assert cluster.replica.execute(name, "SELECT n FROM counter") == [(0,)]
+    assert reader.sql("SELECT n FROM counter") == [(0,)]
     reader.close()
     cluster.wait_for_replicas(name, timeout=5)
+    cluster.check(name)
+
+
+def test_reader_that_is_killed_makes_way_for_a_change_of_page_size(cluster, name):
+    prepare(cluster, name, "WAL")
+    reader = cluster.app(cluster.replica.path(name))
+    reader.sql("BEGIN", "SELECT * FROM counter")
+    cluster.primary.execute(name, *NEW_PAGE_SIZE.format(size=512).split(";"), "PRAGMA journal_mode=WAL")
+    wait_until(lambda: cluster.replica.database(name)["problem"], what="a problem in the status")
+    reader.kill()
+    cluster.check(name)
+
+
+def test_changes_of_page_size_one_after_the_other_wait_for_the_last_reader(cluster, name):
+    prepare(cluster, name, "WAL")
+    readers = [cluster.app(cluster.replica.path(name)) for _ in range(2)]
+    for reader in readers:
+        reader.sql("SELECT * FROM counter")
+    for i, size in enumerate([16384, 1024, 65536, 4096]):
+        cluster.primary.execute(name, *NEW_PAGE_SIZE.format(size=size).split(";"), "PRAGMA journal_mode=WAL",
+                                f"UPDATE counter SET n = {i}")
+    readers[0].close()
+    wait_until(lambda: cluster.replica.database(name)["problem"], what="a problem in the status")
+    assert readers[1].sql("SELECT n FROM counter") == [(0,)]
+    readers[1].close()
+    cluster.check(name)
+    # And once more while somebody reads who came after it.
+    late = cluster.app(cluster.replica.path(name))
+    assert late.sql("SELECT n FROM counter") == [(3,)]
+    cluster.primary.execute(name, "UPDATE counter SET n = 9")
+    cluster.wait_for_replicas(name)
+    assert late.sql("SELECT n FROM counter") == [(9,)]
+
+
+def test_candidate_lets_nobody_write_while_a_change_of_page_size_waits(make_cluster):
+    cluster = make_cluster(replica_options=["--candidate"])
+    prepare(cluster, "x.db", "WAL")
+    reader = cluster.app(cluster.replica.path("x.db"), busy_timeout=0.1)
+    reader.sql("SELECT * FROM counter")
+    cluster.primary.execute("x.db", *NEW_PAGE_SIZE.format(size=1024).split(";"), "UPDATE counter SET n = 2")
+    wait_until(lambda: cluster.replica.database("x.db")["problem"], what="a problem in the status")
+    for _ in range(20):
+        with pytest.raises(SqliteFailed) as failure:
+            reader.sql("UPDATE counter SET n = 1000")
+        assert failure.value.code.startswith("SQLITE_BUSY"), failure.value
+    reader.close()
+    cluster.check("x.db")
+
+
+def test_snapshot_with_another_page_size_waits_for_a_connection_in_wal_mode(make_cluster):
+    """The replica runs on without its primary, and what it missed is no longer in the log."""
+    cluster = make_cluster(options=["--retention-bytes", "64KiB", "--segment-size", "64KiB",
+                                    "--retention-time", "1s"])
+    prepare(cluster, "x.db", "WAL")
+    reader = cluster.app(cluster.replica.path("x.db"))
+    reader.sql("SELECT * FROM counter")
+    primary, address = cluster.primary, cluster.primary.address
+    primary.stop()
+    primary.address = f"127.0.0.1:{free_port()}"
+    primary.start()
+    primary.execute("x.db", *NEW_PAGE_SIZE.format(size=16384).split(";"), "PRAGMA journal_mode=WAL",
+                    "PRAGMA wal_autocheckpoint=20", "CREATE TABLE filler(a)",
+                    *["INSERT INTO filler VALUES(randomblob(400000))"] * 40, "UPDATE counter SET n = 5")
+    primary.restart()  # the replay base moves to the end, and the log may go
+    primary.execute("x.db", *["INSERT INTO filler VALUES(randomblob(400000))"] * 20)
+    primary.stop()
+    primary.address = address
+    primary.start()
+    wait_until(lambda: "open in WAL mode" in (cluster.replica.database("x.db")["problem"] or ""), 20,
+               "the reader in the status", cluster.logs)
+    assert "sending a snapshot" in primary.log()
+    assert reader.sql("SELECT n FROM counter") == [(0,)]
+    reader.close()
+    cluster.check("x.db")
+    assert cluster.replica.execute("x.db", "SELECT n FROM counter") == [(5,)]
+
+
+def test_switches_of_the_mode_under_open_readers_stop_nothing(cluster, name):
+    """A WAL that applications have open is used until they leave, whatever the mode on the primary."""
+    prepare(cluster, name, "WAL")
+    first = cluster.app(cluster.replica.path(name))
+    first.sql("SELECT * FROM counter")
+    for i, mode in enumerate(["DELETE", "WAL", "TRUNCATE", "WAL", "DELETE"]):
+        cluster.primary.execute(name, f"PRAGMA journal_mode={mode}", f"UPDATE counter SET n = {i}")
+        cluster.wait_for_replicas(name)
+        assert first.sql("SELECT n FROM counter") == [(i,)]
+        late = cluster.app(cluster.replica.path(name))
+        assert late.sql("SELECT n FROM counter") == [(i,)]
+        late.close()
+    first.close()
+    cluster.primary.execute(name, "UPDATE counter SET n = 10")
     cluster.check(name)
 
 

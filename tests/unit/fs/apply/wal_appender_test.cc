@@ -96,6 +96,40 @@ TEST_P(WalAppenderPageSizes, ReadersSeeWholeTransactionsWhileCheckpointsRun) {
   expect_identical(std::move(appender));
 }
 
+TEST_F(WalAppenderTest, NamesAnotherProcessThatIsIdleInWalModeUntilItLeaves) {
+  make();
+  const std::string path = replica();
+  ChildProcess process([&path](ChildProcess& self) {
+    Reader reader(path);
+    const bool good = reader.look().empty();
+    self.say_ready();
+    self.wait_for_stop();
+    return good;
+  });
+  process.wait_ready();
+  auto appender = open();
+  ASSERT_TRUE(appender);
+  auto other = appender->other_user();
+  ASSERT_TRUE(other && *other);
+  EXPECT_EQ((*other)->pid, process.pid());
+  EXPECT_TRUE(process.stop());
+  other = appender->other_user();
+  ASSERT_TRUE(other);
+  EXPECT_FALSE(*other) << (*other)->to_text();
+  append(*appender, source_->transfer());
+  expect_identical(std::move(appender));
+}
+
+TEST_F(WalAppenderTest, KeepsOtherWritersOutUntilItIsClosed) {
+  make();
+  auto appender = open();
+  ASSERT_TRUE(appender);
+  ASSERT_TRUE(appender->hold_writer_lock(true));
+  append(*appender, source_->transfer());
+  // Closing as the last one checkpoints and deletes the WAL, with the lock held.
+  expect_identical(std::move(appender));
+}
+
 TEST_F(WalAppenderTest, OpenReaderNeitherBlocksNorSeesChangesAndTheWalRestartsWhenItLeaves) {
   make(1024);
   auto appender = open();
