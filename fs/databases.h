@@ -99,6 +99,8 @@ class Databases final : public stream::Source, public stream::Sink {
   std::optional<std::string> prepared_path(DatabaseId id) const;
   DelayedTasks& delayed() { return delayed_; }
   void progressed(const Database& database);
+  /// What had the name `path` in the mount was moved to `aside` for another database.
+  void gave_way(const std::string& aside, const std::string& path);
 
   // --- stream::Source ---
   std::optional<stream::DatabaseState> find(DatabaseId id) override;

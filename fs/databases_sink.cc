@@ -242,6 +242,13 @@ Result<void> Databases::change_set(DatabaseId id, const stream::ChangeSetInfo& i
   return {};
 }
 
+void Databases::gave_way(const std::string& aside, const std::string& path) {
+  MountWork* work = work_;
+  for (const auto& database : all()) {
+    if (work != nullptr && database->path() == aside) work->give_way(database, path);
+  }
+}
+
 std::shared_ptr<Database> Databases::wait_until_installed(DatabaseId id) {
   // Its snapshot is complete and about to be put in place by a thread that uses the mount.
   std::unique_lock lock(mutex_);

@@ -86,7 +86,7 @@ void MountWork::install_now(DatabaseId id) {
   if (!path) return;
   std::scoped_lock names(threads_.names());
   apply::make_parents(options_.mountpoint, *path);
-  apply::move_aside(options_.mountpoint, *path);
+  if (auto aside = apply::move_aside(options_.mountpoint, *path)) databases_.gave_way(*aside, *path);
   // The mount puts the prepared file there while it answers this.
   const int fd = ::open(mounted(*path).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   const int error = errno;
@@ -106,6 +106,12 @@ void MountWork::rename(const std::shared_ptr<Database>& database, std::string ne
     found->rename(new_path);
     found->apply();
   });
+}
+
+void MountWork::give_way(const std::shared_ptr<Database>& database, std::string path) {
+  auto found = applier(database);
+  if (!found) return;
+  boost::asio::post(found->strand(), [found, path = std::move(path)] { found->give_way(path); });
 }
 
 void MountWork::set_attributes(const std::shared_ptr<Database>& database) {

@@ -41,6 +41,8 @@ class MountWork {
   void install(DatabaseId id);
   /// Tried again until it succeeds or another name is asked for.
   void rename(const std::shared_ptr<Database>& database, std::string new_path);
+  /// It was moved aside for another database, which has `path` now.
+  void give_way(const std::shared_ptr<Database>& database, std::string path);
   /// Gives its files the mode and owner that its info says.
   void set_attributes(const std::shared_ptr<Database>& database);
   void remove(const std::shared_ptr<Database>& database);

@@ -281,6 +281,14 @@ void Applier::cool() {
 
 void Applier::rename(const std::string& new_path) {
   wanted_path_ = new_path;
+  gives_way_ = false;
+  settle_name();
+}
+
+void Applier::give_way(const std::string& path) {
+  if (!wanted_path_.empty() && wanted_path_ != path) return;
+  wanted_path_ = path;
+  gives_way_ = true;
   settle_name();
 }
 
@@ -290,7 +298,8 @@ void Applier::settle_name() {
   const std::string obstacle = moved ? "" : "rename to " + wanted_path_ + ": " + moved.error().message;
   {
     std::scoped_lock lock(mutex_);
-    if (name_obstacle_ != obstacle && !moved) spdlog::warn("{}: {}; trying again", path(), obstacle);
+    if (name_obstacle_ != obstacle && !moved && !gives_way_)
+      spdlog::warn("{}: {}; trying again", path(), obstacle);
     name_obstacle_ = obstacle;
   }
   if (moved || rename_scheduled_) return;
@@ -313,6 +322,9 @@ Result<void> Applier::move_to(const std::string& new_path) {
   // Before anything is let go of: this may fail for long.
   const std::string directory = to.substr(0, to.rfind('/') + 1) + ".";
   if (::access(directory.c_str(), W_OK | X_OK) < 0) return errno_error(errno, directory);
+  if (struct stat status{}; gives_way_ && ::lstat(to.c_str(), &status) == 0) {
+    return make_error(ErrorCode::kBusy, "another database has the name for the moment");
+  }
   wait_for_checkpoint();
   // Readers that have it open keep their files, whatever the names: what is busy for them is no obstacle.
   if (auto closed = close_appender(); !closed && closed.error().code != ErrorCode::kBusy) {
@@ -321,7 +333,9 @@ Result<void> Applier::move_to(const std::string& new_path) {
   writer_.reset();
   std::scoped_lock names(threads_.names());
   const std::string from = path();
-  move_aside(mountpoint_, new_path);
+  if (!gives_way_) {
+    if (auto aside = move_aside(mountpoint_, new_path)) databases_.gave_way(*aside, new_path);
+  }
   if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) < 0) {
     const Error failure = errno_error(errno, from);
     go_on_for_readers();

@@ -48,6 +48,9 @@ class Applier : public std::enable_shared_from_this<Applier> {
   void cool();
   /// Renames the database's files in the mount; tries again until that succeeds or another name is asked for.
   void rename(const std::string& new_path);
+  /// Another database has come to `path` and moved this one aside. The primary gives no name to two: one of
+  /// them is about to be renamed or dropped. Returns when the name is free, unless another one is asked for.
+  void give_way(const std::string& path);
   /// Gives its files the mode and owner that the database has on the primary.
   void set_attributes();
   /// Removes them.
@@ -94,7 +97,8 @@ class Applier : public std::enable_shared_from_this<Applier> {
   bool closed_ = false;
   bool wal_mode_;  ///< as the applied page 1 says; a WAL that is in use outlives the switch from it
   Duration retry_delay_;
-  std::string wanted_path_;    ///< the newest name that was asked for; empty: none
+  bool gives_way_ = false;   ///< the name has been another database's since: taken back only when it is free
+  std::string wanted_path_;  ///< the newest name that was asked for; empty: none
   std::string companions_of_;  ///< the name that -wal and -shm still have; empty: the database's own
   bool rename_scheduled_ = false;
 

@@ -13,10 +13,10 @@ void make_parents(const std::string& mountpoint, const std::string& path) {
   }
 }
 
-void move_aside(const std::string& mountpoint, const std::string& path) {
+std::optional<std::string> move_aside(const std::string& mountpoint, const std::string& path) {
   const std::string file = mountpoint + "/" + path;
   struct stat status {};
-  if (::lstat(file.c_str(), &status) < 0) return;
+  if (::lstat(file.c_str(), &status) < 0) return std::nullopt;
   int n = 1;
   while (::lstat((file + ".local-" + std::to_string(n)).c_str(), &status) == 0) ++n;
   const std::string aside = ".local-" + std::to_string(n);
@@ -25,6 +25,7 @@ void move_aside(const std::string& mountpoint, const std::string& path) {
   for (const std::string suffix : {"", "-wal", "-shm", "-journal"}) {
     ::rename((file + suffix).c_str(), (file + aside + suffix).c_str());
   }
+  return path + aside;
 }
 
 }  // namespace rillfs::apply

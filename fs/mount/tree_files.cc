@@ -128,7 +128,8 @@ Result<Entry> Tree::create(std::uint64_t parent_id, const std::string& name, mod
                                                             relative_path(*parent, name)));
     std::string base;
     // Otherwise it makes journals and the like only: what it wanted to put there was dropped meanwhile.
-    if (!installed && companion_role(name, base) == Role::kPlain) return refused(ENOENT, "no database " + name);
+    if (!installed && companion_role(name, base) == Role::kPlain)
+      return refused(ENOENT, "no database " + name);
   }
   const int open_flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | (flags & O_EXCL);
   const int fd = ::openat(parent->path_fd(), name.c_str(),
