@@ -19,6 +19,8 @@ log = os.open(progress, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 os.chdir(root)
 try:
     for n in itertools.count():
+        if os.path.exists("fresh.db"):  # left by a kill, and perhaps one of those to keep
+            os.rename("fresh.db", f"x{seed}-{n}-left.db")
         top = sorted(name for name in os.listdir() if name.endswith(".db"))
         folder = next(name for name in os.listdir() if name.startswith("folder"))
         os.rename(chance.choice(top), f"x{seed}-{n}.db")

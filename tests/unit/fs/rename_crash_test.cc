@@ -2,6 +2,8 @@
 // and goes by the name that its file has. Method: a primary's tree without a kernel; every call that changes
 // the data directory is the last one once, and so is every call of the start after it.
 #include <gtest/gtest.h>
+#include <stdio.h>
+#include <sys/stat.h>
 
 #include <map>
 
@@ -213,6 +215,77 @@ INSTANTIATE_TEST_SUITE_P(
         scenario("OfADirectoryOverAnEmptyOne", "d", "other",
                  {{"one", "other/one.db"}, {"two", "other/two.db"}, {"sub", "other/sub.db"}})),
     [](const auto& info) { return info.param.name; });
+
+class RenameRecordTest : public ::testing::Test {
+ protected:
+  RenameRecordTest() : ids_(prepare(data_.file("data"))) {}
+  RenameRecord record(const std::string& from, const std::string& to, std::uint64_t inode) {
+    struct stat tree {};
+    ::stat(data_.file("data/tree").c_str(), &tree);
+    return {from, to, inode, tree.st_ino, {ids_.at("a")}, ids_.at("b")};
+  }
+  std::uint64_t inode(const std::string& path) {
+    struct stat status {};
+    ::stat(data_.file("data/tree/" + path).c_str(), &status);
+    return status.st_ino;
+  }
+  void save(const RenameRecord& record) {
+    ASSERT_TRUE(save_rename_record(files_, data_.file("data/dbs"), record));
+  }
+  PosixFileSystem files_;
+  TemporaryDirectory data_;
+  Ids ids_;
+};
+
+TEST_F(RenameRecordTest, OfARenameThatWasNotMadeChangesNothing) {
+  save(record("a.db", "b.db", inode("a.db")));
+  Primary primary(files_, data_.file("data"));
+  ASSERT_TRUE(primary.start());
+  expect_in_line(primary, ids_, scenario("", "a.db", "b.db", {}));
+}
+
+TEST_F(RenameRecordTest, DoesNotTakeAnotherFileForTheRenamedOne) {
+  save(record("gone.db", "b.db", inode("b.db") + 1000000));
+  Primary primary(files_, data_.file("data"));
+  ASSERT_TRUE(primary.start());
+  expect_in_line(primary, ids_, scenario("", "gone.db", "b.db", {}));
+}
+
+TEST_F(RenameRecordTest, ThatIsDamagedStopsTheStartAndSaysWhatToDo) {
+  for (const char* text : {"", "{", "[]", "{\"from_hex\": 1}", "{\"from_hex\": \"61\", \"to_hex\": \"6\"}",
+                           "{\"from_hex\": \"61\", \"to_hex\": \"62\", \"inode\": 1, \"tree_inode\": 1, "
+                           "\"moved\": [3]}"}) {
+    std::ofstream(data_.file("data/dbs/rename.json")) << text;
+    Primary primary(files_, data_.file("data"));
+    auto started = primary.start();
+    ASSERT_FALSE(started) << text;
+    EXPECT_EQ(started.error().code, ErrorCode::kCorrupt);
+    EXPECT_NE(started.error().message.find("dbs/rename.json"), std::string::npos);
+  }
+}
+
+TEST_F(RenameRecordTest, OfAPlainRenameIsNotWritten) {
+  FaultyFileSystem faulty(files_);
+  Primary primary(faulty, data_.file("data"));
+  ASSERT_TRUE(primary.start());
+  auto tree = tree_of(primary);
+  const int before = faulty.sync_count();
+  EXPECT_TRUE(rename(*tree, "plain", "plain2"));
+  EXPECT_TRUE(rename(*tree, "other", "other2"));
+  EXPECT_EQ(faulty.sync_count(), before);
+}
+
+TEST_F(RenameRecordTest, FailedAndRefusedRenamesLeaveNone) {
+  Primary primary(files_, data_.file("data"));
+  ASSERT_TRUE(primary.start());
+  auto tree = tree_of(primary);
+  EXPECT_EQ(rename(*tree, "a.db", "b.db", RENAME_NOREPLACE).error().errno_value, EEXIST);
+  EXPECT_EQ(rename(*tree, "d", "other", RENAME_EXCHANGE).error().errno_value, EINVAL);
+  EXPECT_EQ(rename(*tree, "other", "d", RENAME_EXCHANGE).error().errno_value, EINVAL);
+  EXPECT_EQ(rename(*tree, "a.db", "b.db", RENAME_EXCHANGE).error().errno_value, EINVAL);
+  EXPECT_TRUE(rename(*tree, "other", "spare", RENAME_EXCHANGE));
+  expect_in_line(primary, ids_, scenario("", "a.db", "b.db", {}));
+}
 
 }  // namespace
 }  // namespace rillfs::test
