@@ -55,8 +55,12 @@ class Database : public std::enable_shared_from_this<Database> {
   stream::DatabaseInfo info() const;
   /// Relative path in the mount.
   std::string path() const;
-  /// After a rename of it or of a directory above it. Persisted before it returns.
-  Result<void> set_path(std::string path);
+  /// After a rename of it or of a directory above it. `save` persists it.
+  void set_path(std::string path);
+  /// Writes info.json as memory has it, if there is one.
+  Result<void> save() const;
+  /// The id that it has, or will have from its first commit on.
+  DatabaseId reserve_id();
   /// Owner or mode of the file changed. Persisted before it returns.
   Result<void> set_attributes(std::uint32_t mode, std::uint32_t uid, std::uint32_t gid);
   /// What the file has when it becomes known.
@@ -218,6 +222,7 @@ class Database : public std::enable_shared_from_this<Database> {
 
   mutable std::mutex mutex_;  ///< guards what follows
   stream::DatabaseInfo info_;
+  std::optional<DatabaseId> reserved_id_;
   bool replicated_ = false;
   std::atomic<bool> dropped_{false};
   Content content_;

@@ -2,34 +2,13 @@
 
 #include <nlohmann/json.hpp>
 
+#include "fs/name_hex.h"
+
 namespace rillfs {
 namespace {
 
 constexpr std::size_t kInfoSizeMax = 64 * 1024;
 constexpr Label kLabel = "database info";
-
-std::string hex_of(const std::string& bytes) {
-  static constexpr char kDigits[] = "0123456789abcdef";
-  std::string text;
-  for (unsigned char c : bytes) {
-    text += kDigits[c >> 4];
-    text += kDigits[c & 15];
-  }
-  return text;
-}
-
-std::string bytes_of(const std::string& hex) {
-  auto digit = [](char c) { return c <= '9' ? c - '0' : c - 'a' + 10; };
-  std::string bytes;
-  for (std::size_t i = 0; i + 1 < hex.size(); i += 2) {
-    bytes += static_cast<char>(digit(hex[i]) << 4 | digit(hex[i + 1]));
-  }
-  return bytes;
-}
-
-bool is_hex(const std::string& text) {
-  return text.size() % 2 == 0 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
-}
 
 }  // namespace
 
@@ -65,10 +44,13 @@ Result<stream::DatabaseInfo> load_database_info(FileSystem& files, const std::st
 }
 
 Result<void> remove_database_directory(Environment& environment, DatabaseId id) {
+  FileSystem& files = environment.files;
   // One step takes it out of recovery's sight; the rest may be interrupted.
   const std::string garbage = environment.spool_directory() + "/dropped-" + to_hex(id.value);
-  RILL_TRY(environment.files.rename(environment.database_directory(id), garbage, "drop database"));
-  return remove_tree(environment.files, garbage, "drop database");
+  auto moved = files.rename(environment.database_directory(id), garbage, "drop database");
+  if (!moved && moved.error().code != ErrorCode::kNotFound) return moved;
+  RILL_ASSIGN(bool left, files.exists(garbage, "drop database"));
+  return left ? remove_tree(files, garbage, "drop database") : Result<void>();
 }
 
 }  // namespace rillfs

@@ -20,7 +20,7 @@ Result<void> save_database_info(FileSystem& files, const std::string& directory,
 Result<stream::DatabaseInfo> load_database_info(FileSystem& files, const std::string& directory,
                                                 DatabaseId id);
 
-/// Removes dbs/<id>, with its log.
+/// Removes dbs/<id>, with its log, or what an interrupted removal has left of it.
 Result<void> remove_database_directory(Environment& environment, DatabaseId id);
 
 }  // namespace rillfs

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "fs/database.h"
 #include "fs/database_info.h"
@@ -59,16 +60,27 @@ Result<void> Database::save_info() const {
   return save_database_info(environment_.files, environment_.database_directory(info_.id), info_);
 }
 
-Result<void> Database::set_path(std::string path) {
+void Database::set_path(std::string path) {
   std::scoped_lock lock(mutex_);
   info_.path = std::move(path);
   {
     std::scoped_lock published(published_mutex_);
     published_.info = info_;
   }
-  RILL_TRY(save_info());
   if (replicated_) environment_.changed(info_.id);
-  return {};
+}
+
+Result<void> Database::save() const {
+  std::scoped_lock lock(mutex_);
+  if (dropped_) return {};  // its directory goes, or has gone
+  return save_info();
+}
+
+DatabaseId Database::reserve_id() {
+  std::scoped_lock lock(mutex_);
+  if (replicated_) return info_.id;
+  if (!reserved_id_) reserved_id_ = DatabaseId{environment_.random.next_id()};
+  return *reserved_id_;
 }
 
 Result<void> Database::set_attributes(std::uint32_t mode, std::uint32_t uid, std::uint32_t gid) {
@@ -127,7 +139,8 @@ void Database::fail(const Error& error) {
 }
 
 Result<void> Database::make_replicated() {
-  info_.id = DatabaseId{environment_.random.next_id()};
+  info_.id =
+      reserved_id_ ? *std::exchange(reserved_id_, std::nullopt) : DatabaseId{environment_.random.next_id()};
   const std::string directory = environment_.database_directory(info_.id);
   RILL_TRY(environment_.files.make_directories(directory + "/log", "create database"));
   RILL_TRY(save_database_info(environment_.files, directory, info_));

@@ -21,10 +21,8 @@ constexpr Duration kReconcileDelay = std::chrono::milliseconds(200);
 constexpr Duration kCoolDelay = std::chrono::seconds(2);
 constexpr std::size_t kWorkers = 2;
 
-/// The part of `path` after `directory`/, if it is below it.
-std::optional<std::string> below(const std::string& path, const std::string& directory) {
-  if (!path.starts_with(directory + "/")) return std::nullopt;
-  return path.substr(directory.size() + 1);
+bool below(const std::string& path, const std::string& directory) {
+  return path.starts_with(directory + "/");
 }
 
 }  // namespace
@@ -128,57 +126,41 @@ std::shared_ptr<Database> Databases::adopt(std::uint64_t parent_inode, int paren
 }
 
 void Databases::drop(std::uint64_t parent_inode, const std::string& name) {
+  auto database = take_out({parent_inode, name});
+  if (!database) return;
+  if (auto removed = database->remove_directory(); !removed) {
+    spdlog::warn("{}: what is left of its log could not be removed: {}", database->path(),
+                 removed.error().message);
+  }
+}
+
+std::shared_ptr<Database> Databases::take_out(const Place& place) {
   std::shared_ptr<Database> database;
   {
     std::scoped_lock lock(mutex_);
-    auto it = by_place_.find({parent_inode, name});
-    if (it == by_place_.end()) return;
-    database = it->second;
-    by_place_.erase(it);
+    auto node = by_place_.extract(place);
+    if (!node) return nullptr;
+    database = std::move(node.mapped());
   }
   // In one step: a first commit may be under way.
-  if (!database->dropped()) return;
+  if (!database->dropped()) return nullptr;
   const DatabaseId id = database->id();
   {
     std::scoped_lock lock(mutex_);
     by_id_.erase(id.value);
   }
-  if (auto removed = database->remove_directory(); !removed) {
-    spdlog::warn("{}: what is left of its log could not be removed: {}", database->path(),
-                 removed.error().message);
-  }
   notify(id);
+  return database;
 }
 
-void Databases::rename(std::uint64_t parent_inode, const std::string& name, std::uint64_t new_parent_inode,
-                       const std::string& new_name, const std::string& new_path) {
-  std::shared_ptr<Database> database;
+std::vector<std::shared_ptr<Database>> Databases::placed_below(const std::string& directory) const {
+  std::vector<std::shared_ptr<Database>> found;
   {
     std::scoped_lock lock(mutex_);
-    auto it = by_place_.find({parent_inode, name});
-    if (it == by_place_.end()) return;
-    database = it->second;
-    by_place_.erase(it);
-    by_place_[{new_parent_inode, new_name}] = database;
+    for (const auto& [place, database] : by_place_) found.push_back(database);
   }
-  if (auto moved = database->set_path(new_path); !moved) {
-    spdlog::error("{}: its new name could not be recorded: {}", new_path, moved.error().message);
-  }
-}
-
-void Databases::directory_renamed(const std::string& path, const std::string& new_path) {
-  std::vector<std::shared_ptr<Database>> moved;
-  {
-    std::scoped_lock lock(mutex_);
-    for (const auto& [place, database] : by_place_) moved.push_back(database);
-  }
-  for (const auto& database : moved) {
-    auto rest = below(database->path(), path);
-    if (!rest) continue;
-    if (auto renamed = database->set_path(new_path + "/" + *rest); !renamed) {
-      spdlog::error("{}: its new name could not be recorded: {}", *rest, renamed.error().message);
-    }
-  }
+  std::erase_if(found, [&](const auto& database) { return !below(database->path(), directory); });
+  return found;
 }
 
 bool Databases::any_below(const std::string& directory) const {

@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -19,6 +20,7 @@
 #include "fs/database.h"
 #include "fs/delayed_tasks.h"
 #include "fs/environment.h"
+#include "fs/rename_record.h"
 #include "fs/snapshot_receiver.h"
 #include "replication/stream/databases.h"
 
@@ -72,10 +74,21 @@ class Databases final : public stream::Source, public stream::Sink {
                                   const std::string& path);
   /// The name is gone (removed, or renamed over): if a database was there it is dropped.
   void drop(std::uint64_t parent_inode, const std::string& name);
-  void rename(std::uint64_t parent_inode, const std::string& name, std::uint64_t new_parent_inode,
-              const std::string& new_name, const std::string& new_path);
-  void directory_renamed(const std::string& path, const std::string& new_path);
+  using Place = std::pair<std::uint64_t, std::string>;  ///< inode of the directory, name in it
+  struct Rename {
+    Place from, to;
+    std::string path, new_path;
+    std::uint64_t inode = 0;  ///< of what is renamed: a database, another file, or a directory
+    bool is_directory = false;
+  };
+  /// `perform` renames in the tree. If databases are part of it, it is recorded before, so that they go by
+  /// their files' names whenever the node dies. Fails only where nothing was renamed. The caller lets one in
+  /// at a time (databases_rename.cc).
+  Result<void> rename(const Rename& rename, const Database::Perform& perform);
+  /// Replicated ones.
   bool any_below(const std::string& directory) const;
+  /// Those that may become replicated, too.
+  std::vector<std::shared_ptr<Database>> placed_below(const std::string& directory) const;
   /// The daemon creates a name through the mount: puts the file there that was prepared for it. False if none
   /// is.
   Result<bool> install_prepared(std::uint64_t parent_inode, int parent_fd, const std::string& name,
@@ -121,10 +134,16 @@ class Databases final : public stream::Source, public stream::Sink {
   void listen(std::function<void(const Progress&)> progressed) override;
 
  private:
-  using Place = std::pair<std::uint64_t, std::string>;  ///< inode of the directory, name in it
   void register_database(const std::shared_ptr<Database>& database, DatabaseId id);
   /// Whoever lets go of it last, its files are closed in the descriptor table where they were opened.
   std::shared_ptr<Database> own(std::unique_ptr<Database> database);
+  /// The name leads to no database any more. What was there, if it was replicated; its directory is left.
+  std::shared_ptr<Database> take_out(const Place& place);
+  Result<RenameRecord> record_of(const Rename& rename);
+  std::vector<std::shared_ptr<Database>> databases_at(const Rename& rename) const;
+  void move_in_memory(const Rename& rename, RenameRecord record);
+  Result<void> finish_rename();
+  Result<void> settle_rename();
   Result<void> recover_one(DatabaseId id);
   Result<void> set_apart(const std::string& directory, DatabaseId id, const std::string& why);
   void adopt_at_start(std::uint64_t parent, int parent_fd, const std::string& name, const std::string& path);
@@ -154,6 +173,14 @@ class Databases final : public stream::Source, public stream::Sink {
   std::unordered_set<std::uint64_t> installing_;  ///< prepared, or taken from there, and not yet in the tree
   std::condition_variable installed_;
   std::unordered_map<const Database*, bool> reconciling_;
+
+  /// A rename that was made in the tree and is not on disk everywhere else. Only within `rename`.
+  struct UnfinishedRename {
+    RenameRecord record;
+    std::vector<std::shared_ptr<Database>> moved;
+    std::shared_ptr<Database> replaced;  ///< null for none
+  };
+  std::optional<UnfinishedRename> unfinished_;
 
   std::mutex listeners_mutex_;  ///< guards what follows; held while a listener runs
   std::function<void(DatabaseId)> changed_;

@@ -73,6 +73,7 @@ Result<void> Databases::recover() {
     const std::string path = environment_.spool_directory() + "/" + entry.name;
     RILL_TRY(entry.is_directory ? remove_tree(files, path, kRecover) : files.remove(path, kRecover));
   }
+  RILL_TRY(settle_rename());
   RILL_ASSIGN(auto entries, files.list(environment_.databases_directory(), kRecover));
   for (const DirectoryEntry& entry : entries) {
     auto id = from_hex(entry.name);

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -140,12 +141,15 @@ class Tree {
   Result<void> resize(Node& node, std::uint64_t size, Caller caller);
   Result<void> write_plain(Node& node, File& file, Bytes bytes, std::uint64_t offset, Caller caller);
   Result<void> take_away(Node& parent, const std::string& name, const Database::Perform& perform);
-  void moved(Node& parent, const std::string& name, Node& new_parent, const std::string& new_name);
+  Result<void> refuse_exchange(const Node& parent, const std::string& name, const Node& new_parent,
+                               const std::string& new_name);
+  void moved(Node& new_parent, const std::string& new_name);
 
   Databases& databases_;
   const std::unique_ptr<NodeTable> nodes_;
   const std::string root_path_;
   VirtualFiles virtual_files_;
+  std::mutex renames_;  ///< one rename at a time: paths, once read, hold. Taken before any other lock
 };
 
 /// Which companion of a database a name is; kPlain for none. `base` is the database's name.

@@ -241,54 +241,70 @@ Result<void> Tree::remove_directory(std::uint64_t parent_id, const std::string& 
   return {};
 }
 
+Result<void> Tree::refuse_exchange(const Node& parent, const std::string& name, const Node& new_parent,
+                                   const std::string& new_name) {
+  auto holds_databases = [&](const Node& directory, const std::string& entry) {
+    return database_at(directory, entry) || companion_at(directory, entry).database ||
+           !databases_.placed_below(relative_path(directory, entry)).empty();
+  };
+  if (!holds_databases(parent, name) && !holds_databases(new_parent, new_name)) return {};
+  return errno_error(EINVAL, "exchange of names that databases have: " + name + " and " + new_name);
+}
+
 Result<void> Tree::rename(std::uint64_t parent_id, const std::string& name, std::uint64_t new_parent_id,
                           const std::string& new_name, unsigned flags, const Requester& who) {
+  std::scoped_lock lock(renames_);
   RILL_ASSIGN(auto parent, node(parent_id));
   RILL_ASSIGN(auto new_parent, node(new_parent_id));
   RILL_TRY(refuse_on_replica(*parent, name, who));
   RILL_TRY(refuse_on_replica(*new_parent, new_name, who));
-  const std::string old_path = relative_path(*parent, name);
-  if (!databases_.is_primary() && who.caller == Caller::kApplication && databases_.any_below(old_path)) {
+  const std::string path = relative_path(*parent, name);
+  if (!databases_.is_primary() && who.caller == Caller::kApplication && databases_.any_below(path)) {
     return refused(name +
                    " holds replicated databases, and this node is a replica: rename it on the primary");
   }
-  if ((flags & RENAME_EXCHANGE) != 0 &&
-      (database_at(*parent, name) || database_at(*new_parent, new_name) ||
-       companion_at(*parent, name).database || companion_at(*new_parent, new_name).database)) {
-    return errno_error(EINVAL, "exchange of a database's name");
+  const bool exchange = (flags & RENAME_EXCHANGE) != 0;
+  if (exchange) RILL_TRY(refuse_exchange(*parent, name, *new_parent, new_name));
+  struct stat status {};
+  if (::fstatat(parent->path_fd(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) < 0) {
+    return errno_error(errno, "rename " + name);
   }
-  auto perform = [&]() -> Result<void> {
+  auto in_tree = [&]() -> Result<void> {
     if (::renameat2(parent->path_fd(), name.c_str(), new_parent->path_fd(), new_name.c_str(), flags) < 0) {
       return errno_error(errno, "rename " + name + " to " + new_name);
     }
     return {};
   };
   Companion companion = companion_at(*parent, name);
-  if (companion.database && companion.role == Role::kWal) {
-    RILL_TRY(companion.database->remove_wal(perform));
-  } else if (companion.database && companion.role == Role::kJournal) {
-    RILL_TRY(companion.database->remove_journal(perform));
-  } else {
+  auto perform = [&]() -> Result<void> {
+    if (companion.database && companion.role == Role::kWal) return companion.database->remove_wal(in_tree);
+    if (companion.database && companion.role == Role::kJournal)
+      return companion.database->remove_journal(in_tree);
+    return in_tree();
+  };
+  if (exchange) {
     RILL_TRY(perform());
+  } else {
+    RILL_TRY(databases_.rename({{parent->id(), name},
+                                {new_parent->id(), new_name},
+                                path,
+                                relative_path(*new_parent, new_name),
+                                status.st_ino,
+                                S_ISDIR(status.st_mode)},
+                               perform));
   }
   parent->names_changed = true;
   new_parent->names_changed = true;
-  if ((flags & RENAME_EXCHANGE) == 0) moved(*parent, name, *new_parent, new_name);
+  if (!exchange) moved(*new_parent, new_name);
   return {};
 }
 
-void Tree::moved(Node& parent, const std::string& name, Node& new_parent, const std::string& new_name) {
+void Tree::moved(Node& new_parent, const std::string& new_name) {
   struct stat status {};
   if (::fstatat(new_parent.path_fd(), new_name.c_str(), &status, AT_SYMLINK_NOFOLLOW) < 0) return;
-  const std::string new_path = relative_path(new_parent, new_name);
   auto node = nodes_->find(status.st_ino);
   if (node) node->set_place({new_parent.id(), new_name});
-  if (S_ISDIR(status.st_mode)) {
-    databases_.directory_renamed(relative_path(parent, name), new_path);
-    return;
-  }
-  databases_.drop(new_parent.id(), new_name);  // renamed over, if there was one
-  databases_.rename(parent.id(), name, new_parent.id(), new_name, new_path);
+  if (S_ISDIR(status.st_mode)) return;
   // A companion that arrives by rename brings content that no transaction announced.
   std::string base;
   if (databases_.is_primary() && companion_role(new_name, base) == Role::kWal) {

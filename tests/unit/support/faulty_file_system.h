@@ -1,7 +1,6 @@
-// A file system that fails, on purpose, exactly one call: the n-th of those that change something or make it
-// durable. A failing write first writes half of its bytes, as a full disk does. Syncs are counted
-// but not passed on, since no power fails in a unit test; everything else is.
-// Threads: any.
+// A file system that fails, on purpose, exactly one call, or one and all after it: the n-th of those that
+// change something or make it durable. A failing write first writes half of its bytes, as a full disk does.
+// Syncs are counted but not passed on, since no power fails in a unit test; everything else is. Threads: any.
 #pragma once
 
 #include <atomic>
@@ -22,7 +21,12 @@ class FaultyFileSystem final : public FileSystem {
   /// The `nth` changing call from now (0: the next) with this label (empty: any) fails with this errno.
   void fail_nth(int nth, int errno_value, std::string label = "") {
     std::lock_guard lock(mutex_);
-    countdown_ = nth, errno_ = errno_value, label_ = std::move(label), fired_ = false;
+    countdown_ = nth, errno_ = errno_value, label_ = std::move(label), fired_ = false, dead_ = false;
+  }
+  /// The `nth` changing call from now and all after it fail: as far as the disk can tell, a kill -9 there.
+  void die_at(int nth) {
+    fail_nth(nth, EIO);
+    dead_ = true;
   }
   void stop_failing() { fail_nth(-1, 0); }
   /// The planned failure has happened.
@@ -65,7 +69,11 @@ class FaultyFileSystem final : public FileSystem {
   Result<void> step(Label label) {
     std::lock_guard lock(mutex_);
     if (countdown_ < 0 || (!label_.empty() && label != label_)) return {};
-    if (countdown_-- > 0) return {};
+    if (countdown_ > 0) {
+      --countdown_;
+      return {};
+    }
+    if (!dead_) countdown_ = -1;
     fired_ = true;
     return errno_error(errno_, std::string(label) + " (injected)");
   }
@@ -75,6 +83,7 @@ class FaultyFileSystem final : public FileSystem {
   int countdown_ = -1;
   int errno_ = 0;
   std::string label_;
+  bool dead_ = false;
   std::atomic<bool> fired_ = false;
   std::atomic<int> sync_count_ = 0;
 };
