@@ -145,7 +145,8 @@ class CapturingVfs {
   static int remove(sqlite3_vfs* v, const char* path, int sync) {
     CapturingVfs* vfs = self(v);
     if (vfs->dead) return SQLITE_IOERR_DELETE;
-    auto companion = sqlite::split_companion(name_of(path));
+    const std::string name = name_of(path);  // the companion looks into it
+    auto companion = sqlite::split_companion(name);
     auto database = companion ? vfs->primary_.database(std::string(companion->base)) : nullptr;
     if (!database || companion->kind == sqlite::Companion::kShm)
       return vfs->below_->xDelete(vfs->below_, path, sync);
