@@ -1,9 +1,11 @@
 #include "fs/content.h"
 
+#include <algorithm>
 #include <cassert>
 #include <cstring>
 
 #include "replication/base/bytes.h"
+#include "replication/ltx/checksum.h"
 
 namespace rillfs {
 namespace {
@@ -34,6 +36,17 @@ Content::Content(Position position, std::uint32_t page_size, std::vector<std::ui
 Checksum Content::page(Pgno pgno) const {
   if (pgno.value == 0 || pgno.value > sums_.size()) return Checksum{};
   return Checksum{sums_[pgno.value - 1]};
+}
+
+bool Content::grows_completely(const std::vector<PageChange>& changes, Pgno count,
+                               std::uint32_t page_size) const {
+  const Pgno old_count = page_size == page_size_ ? page_count() : Pgno{};
+  if (count <= old_count) return true;
+  const Pgno lock = ltx::lock_pgno(page_size);
+  const std::uint32_t expected = count.value - old_count.value - (lock > old_count && lock <= count ? 1 : 0);
+  const auto present = std::count_if(changes.begin(), changes.end(),
+                                     [&](const PageChange& change) { return change.pgno > old_count; });
+  return static_cast<std::uint64_t>(present) == expected;
 }
 
 Content::Sums Content::preview(const std::vector<PageChange>& changes, Pgno count,

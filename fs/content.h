@@ -39,6 +39,10 @@ class Content {
   Checksum page(Pgno pgno) const;
   const std::vector<std::uint64_t>& sums() const { return sums_; }
 
+  /// Whether a change set brings every page by which it makes the database longer, as it must: `count` alone
+  /// is only what somebody says. `changes` ascend.
+  bool grows_completely(const std::vector<PageChange>& changes, Pgno count, std::uint32_t page_size) const;
+
   /// What this content becomes with `changes` and `count` pages, as position checksum and hash, without
   /// changing it. Pages beyond `count` go; every page in (old count, count] must be among the changes.
   struct Sums {

@@ -215,6 +215,7 @@ class Database : public std::enable_shared_from_this<Database> {
 
   // reconcile.cc
   Result<bool> reconcile_locked();
+  Result<void> check_claimed_size(const Transaction& transaction) const;
   Result<void> scan_whole_wal();
 
   Environment& environment_;

@@ -9,17 +9,6 @@
 namespace rillfs {
 namespace {
 
-/// Every page in (old, new] must be there: what is not sent would be unknown content.
-bool grows_completely(const std::vector<PageChange>& changes, Pgno old_count, const ltx::Header& header) {
-  std::uint32_t expected = 0;
-  for (Pgno pgno = old_count.next(); pgno <= header.commit; pgno = pgno.next()) {
-    if (pgno != ltx::lock_pgno(header.page_size)) ++expected;
-  }
-  std::uint32_t present = 0;
-  for (const PageChange& change : changes) present += change.pgno > old_count ? 1 : 0;
-  return present == expected;
-}
-
 log::NewRecord record_of(const ImageSummary& image, const Position& pre, const Position& post,
                          const log::ContentHash& hash) {
   log::NewRecord record;
@@ -65,9 +54,8 @@ Result<Position> Database::receive(const stream::ChangeSetInfo& info, const stre
                                                         "; the change set follows " + to_text(info.pre));
   }
   RILL_ASSIGN(ImageSummary summary, read_image(environment_.files, info, image, nullptr));
-  const bool anew = summary.header.page_size != content_.page_size();
   if (summary.header.min_txid != here.txid.next() ||
-      !grows_completely(summary.changes, anew ? Pgno{} : content_.page_count(), summary.header)) {
+      !content_.grows_completely(summary.changes, summary.header.commit, summary.header.page_size)) {
     return make_error(ErrorCode::kCorrupt, info_.path + ": the change set to " + to_text(info.post) +
                                                " does not bring every page that it adds");
   }

@@ -156,6 +156,10 @@ Result<void> Database::make_replicated() {
 Result<void> Database::append_transaction(const Transaction& transaction, bool* changed) {
   // A file that never had content and still has none is no database yet.
   if (!replicated_ && transaction.commit.value == 0) return {};
+  if (auto sane =
+          committer_.check_size(transaction.page_size, transaction.commit, transaction.written.size());
+      !sane)
+    return std::move(sane).error().with(info_.path);
   if (!replicated_) RILL_TRY(make_replicated());
   auto appended = committer_.append(*log_, transaction);
   if (!appended) {

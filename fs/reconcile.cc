@@ -38,6 +38,21 @@ void Database::look_for_hot_journal() {
   if (sqlite::is_hot_header(start)) journal_hot_ = true;
 }
 
+namespace {
+
+/// Where the frames end: at the first that has no page number, in a hole for example, or where the file does.
+Result<std::uint64_t> end_of_frames(File& wal, std::uint64_t size, std::uint32_t page_size) {
+  std::uint64_t at = sqlite::kWalHeaderSize;
+  for (; at + sqlite::frame_size(page_size) <= size; at += sqlite::frame_size(page_size)) {
+    std::uint8_t header[sqlite::kFrameHeaderSize] = {};
+    RILL_TRY(wal.read_at(header, at, kReconcile));
+    if (sqlite::parse_frame_header(header).pgno.value == 0) break;
+  }
+  return at;
+}
+
+}  // namespace
+
 Result<void> Database::scan_whole_wal() {
   scanner_.end();
   if (!wal_) return {};
@@ -49,6 +64,7 @@ Result<void> Database::scan_whole_wal() {
   if (!header) return {};
   scanner_.begin(*header);
   const WalView view(*wal_);
+  RILL_ASSIGN(size, end_of_frames(*wal_, size, header->page_size));
   RILL_ASSIGN(auto transaction,
               scanner_.written(view, sqlite::kWalHeaderSize, size - sqlite::kWalHeaderSize));
   while (transaction) {
@@ -56,6 +72,18 @@ Result<void> Database::scan_whole_wal() {
     RILL_ASSIGN(transaction, scanner_.written(view, scanner_.committed_end(), 0));
   }
   if (scanner_.committed_frames() == 0) scanner_.end();
+  return {};
+}
+
+Result<void> Database::check_claimed_size(const Transaction& transaction) const {
+  // Pages that lie in a hole of the file were not written: as many as a transaction may leave out.
+  constexpr Pgno kHarmless{1 << 20};
+  if (transaction.commit <= kHarmless) return {};
+  RILL_ASSIGN(std::uint64_t bytes, file_->data_size(kReconcile));
+  const std::uint64_t pages = bytes / transaction.page_size + 1 + scanner_.frames().size();
+  if (auto sane = committer_.check_size(transaction.page_size, transaction.commit, pages); !sane)
+    return std::move(sane).error().with(info_.path + ", as it is, with " + std::to_string(bytes) +
+                                        " bytes that are not in holes");
   return {};
 }
 
@@ -84,6 +112,7 @@ Result<bool> Database::reconcile_locked() {
   } else {
     scanner_.end();
   }
+  RILL_TRY(check_claimed_size(transaction));
   for (Pgno pgno{1}; pgno <= transaction.commit; pgno = pgno.next()) transaction.written.push_back(pgno);
   transaction.read = [this, page_size = transaction.page_size](Pgno pgno, MutableBytes into) {
     return read_page_below(pgno, page_size, into);

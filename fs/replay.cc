@@ -34,15 +34,20 @@ Result<Replayed> replay(FileSystem& files, const std::string& log_directory, Dat
     if (!record) break;
     auto source = reader.source();
     RILL_ASSIGN(auto changes, write_pages(source, target, record->page_size));
+    // A snapshot begins anew, also where a branch that lost had gone further than it.
+    const bool anew = record->is_snapshot();
+    const bool counted = anew || record->max_txid > content.position().txid;
+    if (anew) content = Content{};
+    // What is counted already was checked when it was.
+    if (counted && !content.grows_completely(changes, record->commit, record->page_size)) {
+      return make_error(ErrorCode::kCorrupt, "the change set to " + to_text(record->post_position()) +
+                                                 " does not bring every page that it adds");
+    }
     RILL_TRY(target.truncate(std::uint64_t{record->commit.value} * record->page_size, kReplay));
     ++replayed.records;
     replayed.pages += changes.size();
-    // A snapshot begins anew, also where a branch that lost had gone further than it.
-    const bool anew = record->is_snapshot();
-    if (!anew && record->max_txid <= content.position().txid) continue;
-    Content next = anew ? Content{} : std::move(content);
-    next.apply(changes, record->commit, record->page_size, record->post_position());
-    content = std::move(next);
+    if (!counted) continue;
+    content.apply(changes, record->commit, record->page_size, record->post_position());
     if (content.sum() != record->post) {
       return make_error(ErrorCode::kCorrupt, "after replaying " + to_text(record->post_position()) +
                                                  " the pages sum up to " + to_hex(content.sum().value));

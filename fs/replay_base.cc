@@ -1,9 +1,12 @@
 #include "fs/replay_base.h"
 
+#include <algorithm>
+#include <bit>
 #include <nlohmann/json.hpp>
 
 #include "replication/base/bytes.h"
 #include "replication/ltx/checksum.h"
+#include "replication/ltx/header.h"
 
 namespace rillfs {
 namespace {
@@ -41,7 +44,14 @@ Result<ReplayBase> parse_base(Bytes text) {
   RILL_ASSIGN(base.sums_at, parse_position(json["sums_at"]));
   if (!json.contains("page_size") || !json["page_size"].is_number_unsigned())
     return make_error(ErrorCode::kCorrupt, "no page size");
-  base.page_size = json.value("page_size", 0U);
+  const auto page_size = json["page_size"].get<std::uint64_t>();
+  const bool sensible = page_size == 0 ? base.sums_at.txid.value == 0
+                                       : page_size <= ltx::kPageSizeMax && page_size >= ltx::kPageSizeMin &&
+                                             std::has_single_bit(page_size);
+  if (!sensible) return make_error(ErrorCode::kCorrupt, "no page size: " + std::to_string(page_size));
+  if (base.sums_at.txid < base.position.txid)
+    return make_error(ErrorCode::kCorrupt, "sums_at is before base");
+  base.page_size = static_cast<std::uint32_t>(page_size);
   return base;
 }
 
@@ -49,31 +59,51 @@ std::string sums_path(const std::string& directory, const Position& at) {
   return directory + "/pages-" + to_hex(at.txid.value) + ".crc";
 }
 
+/// What is wrong, and what to do: for a file of a database's directory.
+Error damaged(const std::string& path, const std::string& what) {
+  return make_error(ErrorCode::kCorrupt,
+                    path + " " + what + ". Check the disk; restore the database's directory from a backup");
+}
+
+/// The header against the base and against the file's size, before anything is allocated for what it says.
+Result<std::uint32_t> check_sums_header(Bytes header, std::uint64_t size, const std::string& path,
+                                        const ReplayBase& base) {
+  if (load_be<std::uint64_t>(header.data()) != kMagic) return damaged(path, "is not a page checksum file");
+  const auto count = load_be<std::uint32_t>(header.data() + 28);
+  if (size != kHeaderSize + std::uint64_t{count} * 8)
+    return damaged(path, "has " + std::to_string(size) + " bytes and says that it has " +
+                             std::to_string(count) + " page checksums");
+  if (load_be<std::uint64_t>(header.data() + 8) != base.sums_at.txid.value ||
+      load_be<std::uint32_t>(header.data() + 24) != base.page_size)
+    return damaged(path, "does not belong to base.json");
+  return count;
+}
+
 Result<Content> load_sums(FileSystem& files, const std::string& path, const ReplayBase& base) {
-  RILL_ASSIGN(Buffer bytes, read_file(files, path, std::size_t{1} << 36, kLoad));
-  if (bytes.size() < kHeaderSize || load_be<std::uint64_t>(bytes.data()) != kMagic) {
-    return make_error(ErrorCode::kCorrupt, path + " is not a page checksum file");
-  }
-  const std::uint64_t count = load_be<std::uint32_t>(bytes.data() + 28);
-  const Bytes body = Bytes(bytes).subspan(kHeaderSize);
-  if (body.size() != count * 8 || load_be<std::uint64_t>(bytes.data() + 8) != base.sums_at.txid.value ||
-      load_be<std::uint32_t>(bytes.data() + 24) != base.page_size) {
-    return make_error(ErrorCode::kCorrupt, path + " does not belong to base.json");
-  }
-  ltx::Crc64 crc;
-  crc.update(body);
-  if (crc.value() != load_be<std::uint64_t>(bytes.data() + 32)) {
-    return make_error(ErrorCode::kCorrupt, path + " does not verify: its checksum is wrong");
-  }
-  std::vector<std::uint64_t> sums(count);
+  RILL_ASSIGN(auto file, files.open(path, OpenMode::kRead, kLoad));
+  RILL_ASSIGN(const std::uint64_t size, file->size(kLoad));
+  std::uint8_t header[kHeaderSize];
+  if (size < kHeaderSize) return damaged(path, "is shorter than its header");
+  RILL_TRY(file->read_exact_at(header, 0, kLoad));
+  RILL_ASSIGN(const std::uint32_t count, check_sums_header(header, size, path, base));
+  std::vector<std::uint64_t> sums;
+  sums.reserve(count);  // as many as the file has bytes for
   Checksum rolling = Checksum::empty();
-  for (std::size_t i = 0; i < count; ++i) {
-    sums[i] = load_be<std::uint64_t>(body.data() + i * 8);
-    if (sums[i] != 0) rolling = rolling.toggled(Checksum{sums[i]});
+  ltx::Crc64 crc;
+  Buffer chunk(std::size_t{1} << 20);
+  for (std::uint64_t offset = kHeaderSize; offset < size; offset += chunk.size()) {
+    const MutableBytes part = MutableBytes(chunk).first(std::min<std::uint64_t>(chunk.size(), size - offset));
+    RILL_TRY(file->read_exact_at(part, offset, kLoad));
+    crc.update(part);
+    for (std::size_t at = 0; at < part.size(); at += 8) {
+      sums.push_back(load_be<std::uint64_t>(&part[at]));
+      if (sums.back() != 0) rolling = rolling.toggled(Checksum{sums.back()});
+    }
   }
-  if (rolling != base.sums_at.checksum) {
-    return make_error(ErrorCode::kCorrupt, path + " does not sum up to its position's checksum");
-  }
+  if (crc.value() != load_be<std::uint64_t>(header + 32))
+    return damaged(path, "does not verify: its checksum is wrong");
+  if (rolling != base.sums_at.checksum)
+    return damaged(path, "does not sum up to the checksum of its position");
   return Content(base.sums_at, base.page_size, std::move(sums));
 }
 
@@ -93,7 +123,7 @@ Result<void> remove_stale_sums(FileSystem& files, const std::string& directory, 
 Result<StoredBase> load_base(FileSystem& files, const std::string& directory) {
   RILL_ASSIGN(Buffer text, read_file(files, directory + "/base.json", kBaseJsonSizeMax, kLoad));
   auto base = parse_base(text);
-  if (!base) return std::move(base).error().with(directory + "/base.json");
+  if (!base) return damaged(directory + "/base.json", "cannot be understood: " + base.error().message);
   if (base->sums_at.txid.value == 0) return StoredBase{*base, Content{}};
   RILL_ASSIGN(Content content, load_sums(files, sums_path(directory, base->sums_at), *base));
   return StoredBase{*base, std::move(content)};

@@ -28,13 +28,12 @@ SnapshotReceiver::~SnapshotReceiver() {
 }
 
 Result<void> SnapshotReceiver::page(Pgno pgno, Bytes data) {
-  if (data.size() != page_size_ || pgno.value == 0 || pgno == ltx::lock_pgno(page_size_)) {
+  if (data.size() != page_size_ || pgno.value == 0 || pgno > kPgnoMax || pgno == ltx::lock_pgno(page_size_)) {
     return make_error(ErrorCode::kInvalid, "snapshot: page " + std::to_string(pgno.value) + " of " +
                                                std::to_string(data.size()) + " bytes");
   }
   // Pages come in ascending order; a gap is the lock page, or a page that a change set will bring.
-  if (pgno.value > sums_.size()) sums_.resize(pgno.value, 0);
-  sums_[pgno.value - 1] = ltx::page_checksum(pgno, data).value;
+  sums_.set(pgno, ltx::page_checksum(pgno, data));
   return file_->write_at(data, (std::uint64_t{pgno.value} - 1) * page_size_, kLabel);
 }
 
@@ -53,22 +52,24 @@ Result<void> SnapshotReceiver::change_set(const stream::ChangeSetInfo& info,
   }
   auto write = [&](Pgno pgno, Bytes data) { return page(pgno, data); };
   RILL_TRY(read_image(environment_.files, info, image, write));
-  sums_.resize(head.header.commit.value, 0);
+  sums_.resize(head.header.commit);
   RILL_TRY(file_->truncate(std::uint64_t{head.header.commit.value} * page_size, kLabel));
   position_ = info.post;
   return {};
 }
 
 Result<void> SnapshotReceiver::verify() {
-  Checksum rolling = Checksum::empty();
-  for (std::uint64_t sum : sums_) {
-    if (sum != 0) rolling = rolling.toggled(Checksum{sum});
+  if (!sums_.complete(ltx::lock_pgno(page_size_))) {
+    return make_error(ErrorCode::kCorrupt, "the snapshot that leads to " + to_text(position_) +
+                                               " does not have every page of its " +
+                                               std::to_string(sums_.count().value));
   }
+  const Checksum rolling = sums_.rolling();
   if (rolling != position_.checksum) {
     return make_error(ErrorCode::kCorrupt,
                       "the snapshot sums up to " + to_hex(rolling.value) + ", not to " + to_text(position_));
   }
-  RILL_TRY(file_->truncate(std::uint64_t{sums_.size()} * page_size_, kLabel));
+  RILL_TRY(file_->truncate(std::uint64_t{sums_.count().value} * page_size_, kLabel));
   return file_->sync_data(kLabel);
 }
 

@@ -9,6 +9,7 @@
 
 #include "fs/content.h"
 #include "fs/environment.h"
+#include "fs/page_sums.h"
 #include "replication/stream/databases.h"
 
 namespace rillfs {
@@ -38,7 +39,7 @@ class SnapshotReceiver {
   const Position& position() const { return position_; }
   std::uint32_t page_size() const { return page_size_; }
   /// As of the position; call after verify.
-  Content content() const { return Content(position_, page_size_, sums_); }
+  Content content() const { return Content(position_, page_size_, sums_.flat()); }
   const std::string& path() const { return path_; }
   /// The caller takes the file.
   void release() { released_ = true; }
@@ -52,7 +53,7 @@ class SnapshotReceiver {
   stream::DatabaseInfo info_;
   Position position_;  ///< of the last change set
   std::uint32_t page_size_;
-  std::vector<std::uint64_t> sums_;
+  PageSums sums_;
   std::optional<Position> end_;
   std::string path_;
   std::unique_ptr<File> file_;

@@ -1,11 +1,35 @@
 #include "fs/capture/committer.h"
 
 #include <algorithm>
+#include <cerrno>
 
 #include "replication/ltx/checksum.h"
 #include "replication/ltx/encoder.h"
 
 namespace rillfs {
+
+namespace {
+
+/// By how many pages a transaction that writes so many can make a database longer. SQLite adds a page without
+/// writing it in one case only: as a leaf of the freelist, and then a page that it does write names it, in 4
+/// bytes. And there is the lock page.
+std::uint64_t growth_max(std::uint64_t written, std::uint32_t page_size) {
+  return written * (page_size / 4 + 1) + 1;
+}
+
+}  // namespace
+
+Result<void> Committer::check_size(std::uint32_t page_size, Pgno commit, std::uint64_t written_pages) const {
+  const bool anew = page_size != content_.page_size();
+  const std::uint64_t old_count = anew ? 0 : content_.page_count().value;
+  const std::uint64_t limit = old_count + growth_max(written_pages, page_size);
+  if (commit <= kPgnoMax && commit.value <= limit) return {};
+  return errno_error(EIO, "a transaction that writes " + std::to_string(written_pages) +
+                              " pages says that the database has " + std::to_string(commit.value) +
+                              " afterwards, and it had " + std::to_string(old_count) +
+                              ": SQLite makes no such transaction, and it is not committed. Look at the "
+                              "program that writes this database");
+}
 
 std::vector<Pgno> Committer::candidates(const Transaction& transaction) const {
   // With another page size every page is a new one; else what the file has grown by belongs to the change set

@@ -46,6 +46,9 @@ class Committer {
 
   Committer(Environment& environment, Content& content) : environment_(environment), content_(content) {}
 
+  /// A transaction's size is what the application says: EIO if what it wrote cannot be a database of that
+  /// size. To be asked before `append`, which takes it as true.
+  Result<void> check_size(std::uint32_t page_size, Pgno commit, std::uint64_t written_pages) const;
   /// False: nothing has changed, there is no record, neither publish nor revoke is due.
   Result<bool> append(log::Log& log, const Transaction& transaction);
   void publish();

@@ -12,8 +12,8 @@ constexpr std::size_t kCopyChunk = 256 * 1024;
 }  // namespace
 
 bool Staging::has(std::uint64_t sector) const {
-  const std::uint64_t word = sector / 64;
-  return word < sectors_.size() && (sectors_[word] >> (sector % 64) & 1) != 0;
+  const auto word = sectors_.find(sector / 64);
+  return word != sectors_.end() && (word->second >> (sector % 64) & 1) != 0;
 }
 
 Result<void> Staging::require_file(FileSystem& files, const std::string& directory) {
@@ -37,8 +37,7 @@ Result<void> Staging::fill(File& below, std::uint64_t sector) {
     RILL_TRY(below.read_at(MutableBytes(bytes, n), offset, kStage));
   }
   RILL_TRY(file_->write_at(bytes, offset, kStage));
-  if (sector / 64 >= sectors_.size()) sectors_.resize(sector / 64 + 1, 0);
-  sectors_[sector / 64] |= std::uint64_t{1} << (sector % 64);
+  mark(sector);
   return {};
 }
 
@@ -52,10 +51,7 @@ Result<void> Staging::write(FileSystem& files, const std::string& directory, Fil
   if (end % kSector != 0) RILL_TRY(fill(below, end / kSector));
   RILL_TRY(file_->write_at(bytes, offset, kStage));
   const std::uint64_t last = (end - 1) / kSector;
-  if (last / 64 >= sectors_.size()) sectors_.resize(last / 64 + 1, 0);
-  for (std::uint64_t sector = offset / kSector; sector <= last; ++sector) {
-    sectors_[sector / 64] |= std::uint64_t{1} << (sector % 64);
-  }
+  for (std::uint64_t sector = offset / kSector; sector <= last; ++sector) mark(sector);
   size_ = std::max(size, end);
   return {};
 }
@@ -71,9 +67,10 @@ Result<void> Staging::resize(FileSystem& files, const std::string& directory, Fi
       const std::uint8_t zeros[kSector] = {};
       RILL_TRY(file_->write_at(Bytes(zeros, kSector - size % kSector), size, kStage));
     }
-    for (std::uint64_t sector = (size + kSector - 1) / kSector; sector / 64 < sectors_.size(); ++sector) {
-      sectors_[sector / 64] &= ~(std::uint64_t{1} << (sector % 64));
-    }
+    const std::uint64_t from = (size + kSector - 1) / kSector;
+    if (auto word = sectors_.find(from / 64); word != sectors_.end())
+      word->second &= (std::uint64_t{1} << (from % 64)) - 1;
+    sectors_.erase(sectors_.upper_bound(from / 64), sectors_.end());
   }
   size_ = size;
   return {};
@@ -107,9 +104,10 @@ Result<std::size_t> Staging::read(File& below, MutableBytes into, std::uint64_t 
 std::vector<Pgno> Staging::pages(std::uint32_t page_size) const {
   std::vector<Pgno> pages;
   const std::uint32_t per_page = page_size / kSector;
-  for (std::uint64_t word = 0; word < sectors_.size(); ++word) {
-    for (std::uint64_t bits = sectors_[word]; bits != 0; bits &= bits - 1) {
+  for (const auto& [word, staged] : sectors_) {
+    for (std::uint64_t bits = staged; bits != 0; bits &= bits - 1) {
       const std::uint64_t sector = word * 64 + static_cast<unsigned>(std::countr_zero(bits));
+      if (sector / per_page >= kPgnoMax.value) return pages;  // no page of any database
       const Pgno pgno{static_cast<std::uint32_t>(sector / per_page + 1)};
       if (pages.empty() || pages.back() != pgno) pages.push_back(pgno);
     }
@@ -120,7 +118,7 @@ std::vector<Pgno> Staging::pages(std::uint32_t page_size) const {
 Result<void> Staging::copy_to(File& below, std::uint64_t size, bool* untouched) const {
   *untouched = true;
   RILL_ASSIGN(const std::uint64_t present, below.size(kCopy));
-  const std::uint64_t sector_count = sectors_.size() * 64;
+  const std::uint64_t sector_count = sector_end();
   const std::uint64_t grows_at = std::min((present + kSector - 1) / kSector, sector_count);
   if (auto grown = copy_sectors(below, grows_at, sector_count, size); !grown) {
     *untouched = static_cast<bool>(below.truncate(present, kCopy));
@@ -148,8 +146,10 @@ Result<void> Staging::copy_sectors(File& below, std::uint64_t sector, std::uint6
                                    std::uint64_t size) const {
   Buffer buffer;  // as large as the longest run, up to a chunk: most transactions have a few pages
   while (sector < sector_count) {
-    if (sectors_[sector / 64] == 0) {
-      sector = (sector / 64 + 1) * 64;
+    const auto word = sectors_.lower_bound(sector / 64);
+    if (word == sectors_.end()) break;
+    if (word->first != sector / 64 || word->second == 0) {
+      sector = std::max((sector / 64 + 1) * 64, word->first * 64);
       continue;
     }
     if (!has(sector)) {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -40,6 +41,9 @@ class Staging {
 
  private:
   bool has(std::uint64_t sector) const;
+  void mark(std::uint64_t sector) { sectors_[sector / 64] |= std::uint64_t{1} << (sector % 64); }
+  /// Behind the last staged sector, rounded up.
+  std::uint64_t sector_end() const { return sectors_.empty() ? 0 : (sectors_.rbegin()->first + 1) * 64; }
   Result<void> require_file(FileSystem& files, const std::string& directory);
   /// Makes `sector` whole, with its content from `below`.
   Result<void> fill(File& below, std::uint64_t sector);
@@ -47,7 +51,8 @@ class Staging {
   Result<void> copy_sectors(File& below, std::uint64_t from, std::uint64_t to, std::uint64_t size) const;
 
   std::unique_ptr<File> file_;
-  std::vector<std::uint64_t> sectors_;  ///< bitmap
+  /// Bitmap, 64 sectors a word. Words without a bit may be absent: an application can write anywhere.
+  std::map<std::uint64_t, std::uint64_t> sectors_;
   std::optional<std::uint64_t> size_;
   /// Bytes of `below` at or beyond this offset are cut off, even if the size has grown again.
   std::uint64_t below_limit_ = UINT64_MAX;

@@ -1,6 +1,7 @@
 #include "fs/capture/wal_scanner.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 
 namespace rillfs {
@@ -164,7 +165,11 @@ WalTransaction WalScanner::take(Pgno commit) {
 
 Result<std::optional<WalTransaction>> WalScanner::written(const WalView& view, std::uint64_t offset,
                                                           std::size_t size) {
-  if (!header_ || offset + size <= sqlite::kWalHeaderSize) return std::nullopt;
+  if (!header_ || (offset < sqlite::kWalHeaderSize && offset + size <= sqlite::kWalHeaderSize))
+    return std::nullopt;
+  // A frame's number has 32 bits; behind the last one there is nothing that could be one.
+  if (offset + size < offset || offset + size > sqlite::frame_offset(UINT32_MAX, page_size()))
+    return errno_error(EFBIG, "WAL: write at " + std::to_string(offset) + ", behind the last possible frame");
   if (offset < sqlite::frame_offset(verified_.frame + 1, page_size())) refuse();
   RILL_TRY(note_headers(view, offset, size));
   reach_ = std::max(reach_, offset + size);

@@ -75,6 +75,19 @@ class PosixFile final : public File {
     return static_cast<std::uint64_t>(status.st_size);
   }
 
+  Result<std::uint64_t> data_size(Label label) override {
+    require_own_table();
+    std::uint64_t total = 0;
+    for (off_t at = 0;;) {
+      const off_t from = ::lseek(fd_, at, SEEK_DATA);
+      if (from < 0 && errno == ENXIO) return total;  // nothing but a hole follows
+      const off_t to = from < 0 ? -1 : ::lseek(fd_, from, SEEK_HOLE);
+      if (to < 0) return errno_error(errno, describe(label, path_));
+      total += static_cast<std::uint64_t>(to - from);
+      at = to;
+    }
+  }
+
   Result<void> sync_data(Label label) override {
     require_own_table();
     if (::fdatasync(fd_) < 0) return errno_error(errno, describe(label, path_));

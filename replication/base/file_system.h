@@ -33,6 +33,9 @@ class File {
   virtual Result<void> write_at(Bytes bytes, std::uint64_t offset, Label label) = 0;
   virtual Result<void> truncate(std::uint64_t size, Label label) = 0;
   virtual Result<std::uint64_t> size(Label label) = 0;
+  /// Bytes up to the end that are not in holes: what the file really has. May be more, up to the size, where
+  /// the file system cannot say.
+  virtual Result<std::uint64_t> data_size(Label label) { return size(label); }
   /// fdatasync: data, and the metadata needed to read it back, are durable. Never retry a failure.
   virtual Result<void> sync_data(Label label) = 0;
 

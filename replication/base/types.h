@@ -35,6 +35,9 @@ struct Pgno : Strong<Pgno, std::uint32_t> {
   constexpr Pgno next() const { return Pgno{value + 1}; }
 };
 
+/// The largest number of a page that SQLite has, and so the largest size.
+inline constexpr Pgno kPgnoMax{0xfffffffe};
+
 /// Generation of the lease. Only grows; a message or record of an older epoch is refused.
 struct Epoch : Strong<Epoch, std::uint64_t> {
   using Strong::Strong;

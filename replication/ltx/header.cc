@@ -43,6 +43,7 @@ Result<void> validate(const Header& header) {
       header.page_size > kPageSizeMax) {
     return broken("page size is not a power of two from 512 to 65536");
   }
+  if (header.commit > kPgnoMax) return broken("more pages than SQLite has numbers for");
   if (header.min_txid == Txid{}) return broken("min TXID is 0");
   if (header.max_txid < header.min_txid) return broken("max TXID before min TXID");
   RILL_TRY(validate_pre_apply(header));

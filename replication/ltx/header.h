@@ -6,7 +6,7 @@
 //        0    4  magic "LTX1"
 //        4    4  flags: 1 = one LZ4 frame around all pages (v1 only), 2 = no checksums
 //        8    4  page size: a power of two, 512 to 65536
-//       12    4  commit: pages of the database after applying; 0 = the database is deleted
+//       12    4  commit: pages of the database after applying, up to 2^32-2; 0 = the database is deleted
 //       16    8  min TXID, at least 1; 1 makes the file a snapshot
 //       24    8  max TXID, at least min
 //       32    8  timestamp, milliseconds since the Unix epoch, signed

@@ -105,6 +105,7 @@ class FaultyFileSystem::FaultyFile final : public File {
     RILL_TRY(owner_.step(label));
     return below_->truncate(size, label);
   }
+  Result<std::uint64_t> data_size(Label label) override { return below_->data_size(label); }
   Result<std::uint64_t> size(Label label) override { return below_->size(label); }
   Result<void> sync_data(Label label) override {
     ++owner_.sync_count_;
