@@ -213,6 +213,12 @@ void Daemon::add_databases(NodeStatus& status) const {
     }
     status.databases.push_back(std::move(entry));
   }
+  for (const auto& one : databases_->out_of_service()) {
+    DatabaseStatus entry;
+    entry.name = one.path.empty() ? "(dbs/" + to_hex(one.id.value) + ")" : one.path;
+    entry.problem = one.why;
+    status.databases.push_back(std::move(entry));
+  }
   // Databases whose first snapshot is on its way have no file yet.
   for (const auto& coming : progress) {
     if (databases_->find_by_id(coming.id) || !coming.snapshot.active) continue;

@@ -10,6 +10,15 @@ namespace {
 constexpr std::size_t kInfoSizeMax = 64 * 1024;
 constexpr Label kLabel = "database info";
 
+/// False if there is something else than a number up to `max`; what is not there stays as it is.
+bool read_number(const nlohmann::json& json, const char* key, std::uint64_t max, std::uint32_t& to) {
+  const auto found = json.find(key);
+  if (found == json.end()) return true;
+  if (!found->is_number_unsigned() || found->get<std::uint64_t>() > max) return false;
+  to = static_cast<std::uint32_t>(found->get<std::uint64_t>());
+  return true;
+}
+
 }  // namespace
 
 Result<void> save_database_info(FileSystem& files, const std::string& directory,
@@ -28,18 +37,21 @@ Result<stream::DatabaseInfo> load_database_info(FileSystem& files, const std::st
                                                 DatabaseId id) {
   RILL_ASSIGN(Buffer text, read_file(files, directory + "/info.json", kInfoSizeMax, kLabel));
   const auto json = nlohmann::json::parse(text.begin(), text.end(), nullptr, false);
-  const bool complete = json.is_object() && json.contains("path_hex") && json["path_hex"].is_string() &&
-                        is_hex(json["path_hex"].get<std::string>());
-  if (!complete) {
+  auto damaged = [&](const std::string& what) {
     return make_error(ErrorCode::kCorrupt,
-                      directory + "/info.json cannot be understood; restore it from a copy");
-  }
+                      directory + "/info.json cannot be understood: " + what + "; restore it from a copy");
+  };
+  if (!json.is_object()) return damaged("it is no JSON object");
+  const auto path = json.find("path_hex");
+  if (path == json.end() || !path->is_string() || !is_hex(path->get<std::string>()))
+    return damaged("path_hex is no text of hex digits");
   stream::DatabaseInfo info;
   info.id = id;
-  info.path = bytes_of(json["path_hex"].get<std::string>());
-  info.mode = json.value("mode", 0644U);
-  info.uid = json.value("uid", 0U);
-  info.gid = json.value("gid", 0U);
+  info.path = bytes_of(path->get<std::string>());
+  if (!stream::is_database_path(info.path)) return damaged("path_hex is no relative path");
+  if (!read_number(json, "mode", 07777, info.mode)) return damaged("mode is no file mode");
+  if (!read_number(json, "uid", UINT32_MAX, info.uid)) return damaged("uid is no user's number");
+  if (!read_number(json, "gid", UINT32_MAX, info.gid)) return damaged("gid is no group's number");
   return info;
 }
 

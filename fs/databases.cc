@@ -106,7 +106,7 @@ bool Databases::could_be_database(int parent_fd, const std::string& name) const 
 
 std::shared_ptr<Database> Databases::adopt(std::uint64_t parent_inode, int parent_fd, const std::string& name,
                                            const std::string& path) {
-  if (!could_be_database(parent_fd, name)) return nullptr;
+  if (!require_in_service(path) || !could_be_database(parent_fd, name)) return nullptr;
   int fd = ::openat(parent_fd, name.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC);
   if (fd < 0) return nullptr;
   struct stat status {};

@@ -63,6 +63,17 @@ class Databases final : public stream::Source, public stream::Sink {
   Environment& environment() { return environment_; }
   std::vector<std::shared_ptr<Database>> all() const;
 
+  // --- databases that are out of service (out_of_service.cc), constant after recovery ---
+  struct OutOfService {
+    DatabaseId id;     ///< 0: a file whose log cannot be told
+    std::string path;  ///< empty: its name cannot be read
+    std::string why;   ///< what is damaged, and what to do
+  };
+  const std::vector<OutOfService>& out_of_service() const { return out_of_service_; }
+  /// EIO if `path` is the name of such a database or of one of its companions, or, with `below`, a directory
+  /// that has one below it.
+  Result<void> require_in_service(const std::string& path, bool below = false) const;
+
   // --- names, for the mount ---
   std::shared_ptr<Database> find(std::uint64_t parent_inode, const std::string& name) const;
   std::shared_ptr<Database> find_by_low_bits(std::uint64_t bits) const;
@@ -120,6 +131,7 @@ class Databases final : public stream::Source, public stream::Sink {
   Result<std::unique_ptr<stream::ChangeSetCursor>> follow(DatabaseId id, const Position& after) override;
   Result<std::unique_ptr<stream::SnapshotCursor>> snapshot(DatabaseId id) override;
   void listen(std::function<void(DatabaseId)> changed) override;
+  std::vector<DatabaseId> withheld() override;
   // --- stream::Source and stream::Sink ---
   std::vector<stream::DatabaseState> list() override;
   // --- stream::Sink ---
@@ -145,6 +157,11 @@ class Databases final : public stream::Source, public stream::Sink {
   Result<void> finish_rename();
   Result<void> settle_rename();
   Result<void> recover_one(DatabaseId id);
+  /// What recovering one database met: the others go on. Any other error ends the start.
+  Result<void> met_damage(DatabaseId id, const Error& error);
+  void take_out_of_service(OutOfService database);
+  Result<void> park_damaged(DatabaseId id, const Error& error);
+  Result<void> empty_leftovers();
   Result<void> set_apart(const std::string& directory, DatabaseId id, const std::string& why);
   void adopt_at_start(std::uint64_t parent, int parent_fd, const std::string& name, const std::string& path);
   void adopt_below(const std::string& directory, const std::string& relative);
@@ -164,6 +181,8 @@ class Databases final : public stream::Source, public stream::Sink {
   Environment& environment_;
   const NodeView node_;
   std::atomic<MountWork*> work_{nullptr};
+
+  std::vector<OutOfService> out_of_service_;  ///< constant after recovery
 
   mutable std::mutex mutex_;  ///< guards what follows; Database's locks are taken before it, never inside
   std::map<Place, std::shared_ptr<Database>> by_place_;

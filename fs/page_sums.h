@@ -1,7 +1,7 @@
 // The checksums of a database's pages while they come in, in whatever order and with whatever gaps.
 //
-// Memory grows with the pages that have come, not with their numbers: a peer that sends page 4,294,967,280 first
-// costs one block.
+// Memory grows with the pages that have come, not with their numbers: a peer that sends page 4,294,967,280
+// first costs one block.
 #pragma once
 
 #include <array>

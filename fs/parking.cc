@@ -10,7 +10,29 @@
 namespace rillfs {
 namespace {
 constexpr Label kPark = "park";
+
+/// The database as of `position`, complete and durable, and what it is called.
+Result<void> copy_branch(Environment& environment, Database& database, const Position& position,
+                         const std::string& temporary) {
+  FileSystem& files = environment.files;
+  RILL_TRY(files.make_directories(temporary, kPark));
+  RILL_ASSIGN(auto from,
+              files.open(environment.tree_directory() + "/" + database.path(), OpenMode::kRead, kPark));
+  RILL_ASSIGN(auto to, files.open(temporary + "/database", OpenMode::kCreate, kPark));
+  Buffer chunk(std::size_t{1} << 20);
+  for (std::uint64_t offset = 0;; offset += chunk.size()) {
+    RILL_ASSIGN(std::size_t n, from->read_at(chunk, offset, kPark));
+    RILL_TRY(to->write_at(Bytes(chunk).first(n), offset, kPark));
+    if (n < chunk.size()) break;
+  }
+  Content content = database.content();  // at the end already: only pages are written
+  RILL_TRY(replay(files, database.log_directory(), database.id(), database.details().base, position.txid, *to,
+                  content));
+  RILL_TRY(to->sync_data(kPark));
+  return save_database_info(files, temporary, database.info());
 }
+
+}  // namespace
 
 Result<void> park(Environment& environment, Database& database) {
   FileSystem& files = environment.files;
@@ -20,23 +42,13 @@ Result<void> park(Environment& environment, Database& database) {
   RILL_ASSIGN(bool exists, files.exists(directory, kPark));
   if (exists) return {};
   const std::string temporary = directory + ".tmp";
-  RILL_TRY(files.make_directories(temporary, kPark));
-  {
-    RILL_ASSIGN(auto from,
-                files.open(environment.tree_directory() + "/" + database.path(), OpenMode::kRead, kPark));
-    RILL_ASSIGN(auto to, files.open(temporary + "/database", OpenMode::kCreate, kPark));
-    Buffer chunk(std::size_t{1} << 20);
-    for (std::uint64_t offset = 0;; offset += chunk.size()) {
-      RILL_ASSIGN(std::size_t n, from->read_at(chunk, offset, kPark));
-      RILL_TRY(to->write_at(Bytes(chunk).first(n), offset, kPark));
-      if (n < chunk.size()) break;
-    }
-    Content content = database.content();  // at the end already: only pages are written
-    RILL_TRY(replay(files, database.log_directory(), database.id(), database.details().base, position.txid,
-                    *to, content));
-    RILL_TRY(to->sync_data(kPark));
+  RILL_ASSIGN(bool left, files.exists(temporary, kPark));
+  if (left) RILL_TRY(remove_tree(files, temporary, kPark));  // an attempt that failed
+  if (auto copied = copy_branch(environment, database, position, temporary); !copied) {
+    // What cannot be removed now goes at the next attempt or the next start.
+    (void)remove_tree(files, temporary, kPark);
+    return copied;
   }
-  RILL_TRY(save_database_info(files, temporary, database.info()));
   RILL_TRY(files.rename(temporary, directory, kPark));
   RILL_TRY(files.sync_directory(environment.parked_directory(), kPark));
   spdlog::warn(

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "fs/database_info.h"
@@ -68,18 +69,29 @@ Result<void> Databases::recover() {
                                        environment_.spool_directory(), environment_.parked_directory()}) {
     RILL_TRY(files.make_directories(directory, kRecover));
   }
-  RILL_ASSIGN(auto spooled, files.list(environment_.spool_directory(), kRecover));
-  for (const DirectoryEntry& entry : spooled) {
-    const std::string path = environment_.spool_directory() + "/" + entry.name;
-    RILL_TRY(entry.is_directory ? remove_tree(files, path, kRecover) : files.remove(path, kRecover));
-  }
+  RILL_TRY(empty_leftovers());
   RILL_TRY(settle_rename());
   RILL_ASSIGN(auto entries, files.list(environment_.databases_directory(), kRecover));
   for (const DirectoryEntry& entry : entries) {
     auto id = from_hex(entry.name);
     if (!entry.is_directory || !id) continue;
-    if (auto recovered = recover_one(DatabaseId{*id}); !recovered) {
-      return std::move(recovered).error().with(environment_.databases_directory() + "/" + entry.name);
+    if (auto recovered = recover_one(DatabaseId{*id}); !recovered)
+      RILL_TRY(met_damage(DatabaseId{*id}, recovered.error()));
+  }
+  return {};
+}
+
+/// What was being made when the last run ended: everything in spool/, copies in parked/ that were not
+/// completed.
+Result<void> Databases::empty_leftovers() {
+  FileSystem& files = environment_.files;
+  for (const std::string& directory : {environment_.spool_directory(), environment_.parked_directory()}) {
+    RILL_ASSIGN(auto entries, files.list(directory, kRecover));
+    for (const DirectoryEntry& entry : entries) {
+      const bool complete = directory == environment_.parked_directory() && !entry.name.ends_with(".tmp");
+      if (complete) continue;
+      const std::string path = directory + "/" + entry.name;
+      RILL_TRY(entry.is_directory ? remove_tree(files, path, kRecover) : files.remove(path, kRecover));
     }
   }
   return {};
@@ -187,6 +199,17 @@ void Databases::adopt_below(const std::string& directory, const std::string& rel
 
 void Databases::adopt_at_start(std::uint64_t parent, int parent_fd, const std::string& name,
                                const std::string& path) {
+  if (!require_in_service(path)) return;
+  // Its log may be one whose name cannot be read: then it must not get another.
+  const auto nameless = std::find_if(out_of_service_.begin(), out_of_service_.end(),
+                                     [](const OutOfService& one) { return one.path.empty(); });
+  if (nameless != out_of_service_.end()) {
+    return take_out_of_service({DatabaseId{}, path,
+                                "it may be the file of " + environment_.database_directory(nameless->id) +
+                                    ", whose name cannot be read: restore info.json there, or, to begin "
+                                    "anew with the files as they are, move that directory away; then "
+                                    "restart rillfs"});
+  }
   auto database = adopt(parent, parent_fd, name, path);
   const std::string file = environment_.tree_directory() + "/" + path;
   auto journal = environment_.files.open(file + "-journal", OpenMode::kRead, kRecover);

@@ -44,6 +44,7 @@ Result<void> Tree::resize(Node& node, std::uint64_t size, Caller caller) {
     RILL_ASSIGN(io, node.open());
   }
   auto change = [&]() -> Result<void> {
+    RILL_TRY(require_in_service(node));
     switch (binding.role) {
       case Role::kDatabase:
         return binding.database->resize(size, caller);
@@ -101,7 +102,15 @@ Result<struct stat> Tree::set_attributes(std::uint64_t id, const AttributeChange
   return with_database_size(*found, status);
 }
 
+Result<void> Tree::require_in_service(const Node& node) const {
+  if (databases_.out_of_service().empty() || !node.is_regular()) return {};
+  const std::string path = node.backing_path();
+  return path.size() <= root_path_.size() ? Result<void>()
+                                          : databases_.require_in_service(path.substr(root_path_.size() + 1));
+}
+
 Result<void> Tree::allow_creation(const Node& parent, const std::string& name, const Requester& who) {
+  RILL_TRY(databases_.require_in_service(relative_path(parent, name)));
   if (databases_.is_primary() || who.caller == Caller::kDaemon) return {};
   std::string base;
   const Role role = companion_role(name, base);
@@ -182,6 +191,7 @@ void Tree::open_file(std::uint64_t id, int flags, const Requester& who,
   auto found = node(id);
   if (!found) return done(found.error());
   std::shared_ptr<Node> file = *found;
+  if (auto usable = require_in_service(*file); !usable) return done(usable.error());
   // A companion that was looked up before its database was one, or when the name had another database.
   const auto before = file->binding();
   if (file->is_regular() &&

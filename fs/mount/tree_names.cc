@@ -146,6 +146,7 @@ Result<void> Tree::own(const Node& parent, const std::string& name, mode_t mode,
 Result<Entry> Tree::make_directory(std::uint64_t parent_id, const std::string& name, mode_t mode,
                                    const Requester& who) {
   RILL_ASSIGN(auto parent, node(parent_id));
+  RILL_TRY(databases_.require_in_service(relative_path(*parent, name)));
   if (::mkdirat(parent->path_fd(), name.c_str(), mode) < 0) return errno_error(errno, "mkdir " + name);
   parent->names_changed = true;
   RILL_TRY(own(*parent, name, 0, who));
@@ -177,6 +178,8 @@ Result<Entry> Tree::make_symlink(const std::string& target, std::uint64_t parent
 Result<Entry> Tree::make_link(std::uint64_t id, std::uint64_t parent_id, const std::string& name) {
   RILL_ASSIGN(auto parent, node(parent_id));
   RILL_ASSIGN(auto existing, node(id));
+  RILL_TRY(require_in_service(*existing));
+  RILL_TRY(databases_.require_in_service(relative_path(*parent, name)));
   // Two names for one database would be two databases with one content.
   if (existing->binding().role != Role::kPlain || companion_at(*parent, name).database) {
     return errno_error(EPERM, "hard link to a database: " + name);
@@ -222,6 +225,7 @@ Result<void> Tree::take_away(Node& parent, const std::string& name, const Databa
 
 Result<void> Tree::unlink(std::uint64_t parent_id, const std::string& name, const Requester& who) {
   RILL_ASSIGN(auto parent, node(parent_id));
+  RILL_TRY(databases_.require_in_service(relative_path(*parent, name)));
   RILL_TRY(refuse_on_replica(*parent, name, who));
   const bool companion = companion_at(*parent, name).database != nullptr;
   auto perform = [&]() -> Result<void> {
@@ -259,6 +263,8 @@ Result<void> Tree::rename(std::uint64_t parent_id, const std::string& name, std:
   RILL_TRY(refuse_on_replica(*parent, name, who));
   RILL_TRY(refuse_on_replica(*new_parent, new_name, who));
   const std::string path = relative_path(*parent, name);
+  RILL_TRY(databases_.require_in_service(path, true));
+  RILL_TRY(databases_.require_in_service(relative_path(*new_parent, new_name), true));
   if (!databases_.is_primary() && who.caller == Caller::kApplication && databases_.any_below(path)) {
     return refused(name +
                    " holds replicated databases, and this node is a replica: rename it on the primary");

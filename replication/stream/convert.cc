@@ -12,7 +12,9 @@ namespace {
 
 Error invalid(std::string message) { return make_error(ErrorCode::kInvalid, std::move(message)); }
 
-bool is_relative_path(std::string_view path) {
+}  // namespace
+
+bool is_database_path(std::string_view path) {
   if (path.empty() || path.size() > wire::kPathSizeMax || path.find('\0') != path.npos) return false;
   for (std::size_t begin = 0; begin <= path.size();) {
     std::size_t end = std::min(path.find('/', begin), path.size());
@@ -22,8 +24,6 @@ bool is_relative_path(std::string_view path) {
   }
   return true;
 }
-
-}  // namespace
 
 void to_wire(const Position& position, wire::Place* place) {
   place->set_epoch(position.epoch.value);
@@ -50,7 +50,7 @@ wire::Message announce_message(const DatabaseState& state) {
 
 Result<DatabaseState> from_wire(const wire::Announce& announce) {
   if (announce.id() == 0) return invalid("a database without an id");
-  if (!is_relative_path(announce.path())) return invalid("a database name that is no relative path");
+  if (!is_database_path(announce.path())) return invalid("a database name that is no relative path");
   if (announce.mode() > 07777) return invalid("a database mode beyond the permission bits");
   DatabaseState state;
   state.info = {DatabaseId{announce.id()}, announce.path(), announce.mode(), announce.uid(), announce.gid()};

@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "replication/base/bytes.h"
@@ -74,11 +75,16 @@ class SnapshotCursor {
   virtual Position end() const = 0;
 };
 
+/// Whether `path` may be a DatabaseInfo's: input is hostile.
+bool is_database_path(std::string_view path);
+
 /// The primary's databases, for the publisher. Threads: any.
 class Source {
  public:
   virtual ~Source() = default;
   virtual std::vector<DatabaseState> list() = 0;
+  /// Databases that are here and cannot be read at present: a replica keeps what it has of them.
+  virtual std::vector<DatabaseId> withheld() { return {}; }
   /// One database; nothing when it is gone. Called once a commit for each subscriber: worth an index.
   virtual std::optional<DatabaseState> find(DatabaseId id) = 0;
   /// Change sets after `after`. kNotInLog when the log does not contain that position (too old, or diverged);

@@ -74,6 +74,7 @@ void Feeder::begin_catalog(Buffer& out) {
   catalog_ = source_.list();
   auto gone = have_;
   for (const DatabaseState& state : catalog_) gone.erase(state.info.id);
+  for (DatabaseId id : source_.withheld()) gone.erase(id);
   // Drops first: they free names.
   for (const auto& [id, position] : gone) drop(id, out);
 }
