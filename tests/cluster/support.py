@@ -4,6 +4,7 @@ Nothing here waits for time; everything waits for a condition, and says what it 
 """
 
 import contextlib
+import errno
 import json
 import os
 import pathlib
@@ -205,6 +206,10 @@ class Node:
                 text = file.read().decode()
         except FileNotFoundError:
             return None
+        except OSError as error:
+            if error.errno == errno.ESTALE:  # dropped after it was opened
+                return None
+            raise
         assert re.fullmatch(r"[0-9a-f]{16}/[0-9a-f]{16}\n", text), repr(text)
         return text.strip()
 
