@@ -126,7 +126,7 @@ Result<void> Databases::settle_rename() {
   FileSystem& files = environment_.files;
   const std::string directory = environment_.databases_directory(), tree = environment_.tree_directory();
   RILL_ASSIGN(auto record, load_rename_record(files, directory));
-  if (!record) return {};
+  if (!record) return remove_rename_record(files, directory);
   RILL_ASSIGN(RenameOutcome outcome, rename_outcome(tree, *record));
   const bool made = outcome == RenameOutcome::kMade;
   if (outcome != RenameOutcome::kUnknown) {

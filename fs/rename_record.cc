@@ -89,8 +89,11 @@ Result<std::optional<RenameRecord>> load_rename_record(FileSystem& files, const 
 }
 
 Result<void> remove_rename_record(FileSystem& files, const std::string& directory) {
-  auto removed = files.remove(path_in(directory), kLabel);
-  if (!removed && removed.error().code != ErrorCode::kNotFound) return removed;
+  // The one that was being written when the node died, or the disk was full, is no record yet.
+  for (const std::string& file : {path_in(directory), path_in(directory) + ".tmp"}) {
+    auto removed = files.remove(file, kLabel);
+    if (!removed && removed.error().code != ErrorCode::kNotFound) return removed;
+  }
   return files.sync_directory(directory, kLabel);
 }
 
