@@ -74,7 +74,7 @@ Result<void> Database::resize(std::uint64_t size, Caller caller) {
     return Error{ErrorCode::kReadOnly, EROFS, "writes go to the primary: this node is a replica"};
   }
   if (!captures(caller)) return file_->truncate(size, kWriteDatabase);
-  if (journal_hot_) return staging_.resize(environment_.files, environment_.spool_directory(), *file_, size);
+  if (journal_hot_) return staging_.resize(*file_, size);
   const bool checkpoint = scanner_.header() && wal_mode_ && size != 0;
   RILL_ASSIGN(std::uint64_t present, file_->size(kWriteDatabase));
   // A checkpoint sets the size that its last transaction committed, and so does a rollback-journal commit,

@@ -7,6 +7,13 @@
 #include "replication/ltx/encoder.h"
 
 namespace rillfs {
+namespace {
+
+struct NullSink final : ByteSink {
+  Result<void> write(Bytes) override { return {}; }
+};
+
+}  // namespace
 
 namespace {
 
@@ -96,6 +103,17 @@ Result<bool> Committer::append(log::Log& log, const Transaction& transaction) {
     RILL_TRY(log.append(record(header), image_));
     return true;
   }
+  auto appended = append_streamed(log, transaction, pages, header);
+  if (appended || appended.error().code != ErrorCode::kNoSpace) return appended;
+  // A rollback changes nothing: it must not need room.
+  NullSink nowhere;
+  RILL_ASSIGN(bool differs, encode(transaction, pages, header, nowhere));
+  if (differs) return appended;
+  return false;
+}
+
+Result<bool> Committer::append_streamed(log::Log& log, const Transaction& transaction,
+                                        const std::vector<Pgno>& pages, const ltx::Header& header) {
   RILL_ASSIGN(auto appender, log.begin(record(header)));
   RILL_ASSIGN(bool changed, encode(transaction, pages, header, appender));
   if (!changed) return false;  // the appender takes its bytes back

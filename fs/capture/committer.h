@@ -68,6 +68,9 @@ class Committer {
   /// False: nothing differs, and what the sink got is to be forgotten.
   Result<bool> encode(const Transaction& transaction, const std::vector<Pgno>& candidates,
                       const ltx::Header& header, ByteSink& sink);
+  /// An image that is too large to be built in memory.
+  Result<bool> append_streamed(log::Log& log, const Transaction& transaction, const std::vector<Pgno>& pages,
+                               const ltx::Header& header);
   ltx::Header header(const Transaction& transaction) const;
   log::NewRecord record(const ltx::Header& header) const;
 

@@ -25,10 +25,11 @@ class Staging {
   std::optional<std::uint64_t> size() const { return size_; }
 
   /// Takes bytes over. Where they do not fill a sector, the rest of it comes from `below`, the database file.
+  /// Needs no room for bytes that are what `read` gives already.
   Result<void> write(FileSystem& files, const std::string& directory, File& below, Bytes bytes,
                      std::uint64_t offset);
-  /// Cuts or extends; cut bytes read as zeros if the file grows again.
-  Result<void> resize(FileSystem& files, const std::string& directory, File& below, std::uint64_t size);
+  /// Cuts or extends; cut bytes read as zeros if the file grows again. Needs no room.
+  Result<void> resize(File& below, std::uint64_t size);
   /// Reads as the transaction sees the file: staged bytes, else those of `below`; fewer only at the end.
   Result<std::size_t> read(File& below, MutableBytes into, std::uint64_t offset) const;
   /// The pages that have any staged byte, ascending.
@@ -44,6 +45,9 @@ class Staging {
   void mark(std::uint64_t sector) { sectors_[sector / 64] |= std::uint64_t{1} << (sector % 64); }
   /// Behind the last staged sector, rounded up.
   std::uint64_t sector_end() const { return sectors_.empty() ? 0 : (sectors_.rbegin()->first + 1) * 64; }
+  Result<void> stage(FileSystem& files, const std::string& directory, File& below, Bytes bytes,
+                     std::uint64_t offset);
+  bool holds(File& below, Bytes bytes, std::uint64_t offset) const;
   Result<void> require_file(FileSystem& files, const std::string& directory);
   /// Makes `sector` whole, with its content from `below`.
   Result<void> fill(File& below, std::uint64_t sector);

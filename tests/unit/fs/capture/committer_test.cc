@@ -10,6 +10,7 @@
 #include "replication/ltx/decoder.h"
 #include "unit/fs/sqlite_support.h"
 #include "unit/support/faulty_file_system.h"
+#include "unit/support/full_disk.h"
 
 namespace rillfs {
 namespace {
@@ -113,7 +114,8 @@ class CommitterTest : public testing::Test {
 
   test::TemporaryDirectory directory_;
   PosixFileSystem posix_;
-  test::FaultyFileSystem files_{posix_};
+  test::FullDisk full_{posix_};
+  test::FaultyFileSystem files_{full_};
   StoppedClock clock_;
   SystemRandom random_;
   Environment environment_{files_, clock_, random_, directory_.file("")};
@@ -284,6 +286,29 @@ TEST_F(CommitterTest, WithoutRoomInTheLogNothingIsThereAndTheNextOneIs) {
     EXPECT_EQ(records().size(), before);
     EXPECT_TRUE(commit(transaction(count, all)));
     EXPECT_EQ(records().size(), before + 1);
+  }
+}
+
+TEST_F(CommitterTest, ATransactionThatChangedNothingNeedsNoRoom) {
+  environment_.log_options.segment_size_max = 1;  // the next record begins a new file
+  open();
+  for (std::uint32_t size : {512U, 65536U}) {
+    SCOPED_TRACE(size);
+    page_size_ = size;
+    const std::uint32_t count = Committer::kInMemoryBytesMax / 65536 + 8;
+    Numbers all;
+    for (std::uint32_t n = 1; n <= count; ++n) fill(n, static_cast<int>(n + size / 512)), all.push_back(n);
+    ASSERT_TRUE(commit(transaction(count, all)));
+    for (int room = 0; room < 3; ++room) {
+      full_.fill_after(room);
+      EXPECT_FALSE(commit(transaction(count, all)));
+      full_.free();
+    }
+    fill(1, 7);
+    full_.fill_after(0);
+    EXPECT_FALSE(committer_.append(*log_, transaction(count, all))) << "this one needs room";
+    full_.free();
+    EXPECT_TRUE(commit(transaction(count, all)));
   }
 }
 

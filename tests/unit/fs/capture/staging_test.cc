@@ -7,6 +7,7 @@
 
 #include "unit/fs/sqlite_support.h"
 #include "unit/support/faulty_file_system.h"
+#include "unit/support/full_disk.h"
 
 namespace rillfs {
 namespace {
@@ -39,7 +40,7 @@ class StagingTest : public testing::Test {
     std::copy(bytes.begin(), bytes.end(), expected_.begin() + static_cast<std::ptrdiff_t>(offset));
   }
   void resize(std::uint64_t size) {
-    ASSERT_TRUE(staging_.resize(files_, directory_.file(""), *below_, size));
+    ASSERT_TRUE(staging_.resize(*below_, size));
     expected_.resize(size, 0);
   }
   Buffer read(std::uint64_t offset, std::uint64_t size) {
@@ -65,6 +66,7 @@ class StagingTest : public testing::Test {
   test::TemporaryDirectory directory_;
   PosixFileSystem posix_;
   test::FaultyFileSystem files_{posix_};
+  test::FullDisk full_{posix_};
   std::string path_ = directory_.file("database");
   std::unique_ptr<File> below_;
   Staging staging_;
@@ -200,19 +202,42 @@ TEST_F(StagingTest, AFailureWithinTheOldSizeSaysThatTheFileMayHaveChanged) {
 
 TEST_F(StagingTest, AWriteThatFailsCanBeMadeAgain) {
   start_with(6 * kSector);
-  for (int nth = 0; nth < 4; ++nth) {
-    SCOPED_TRACE(nth);
-    files_.fail_nth(nth, ENOSPC, "transaction: stage");
+  for (int room = 0; room < 4; ++room) {
+    SCOPED_TRACE(room);
+    staging_ = {};
+    full_.fill_after(room);
     const Buffer bytes = random_bytes(2 * kSector);
-    const std::uint64_t offset = 100 + kSector * static_cast<std::uint64_t>(nth);
-    auto staged = staging_.write(files_, directory_.file(""), *below_, bytes, offset);
-    files_.stop_failing();
-    if (staged) continue;
-    ASSERT_TRUE(staging_.write(files_, directory_.file(""), *below_, bytes, offset));
-    EXPECT_EQ(read(offset, bytes.size()), bytes);
+    auto staged = staging_.write(full_, directory_.file(""), *below_, bytes, 100);
+    EXPECT_EQ(staged.has_value(), room == 3) << "the file itself, two sectors in part, the bytes";
+    full_.free();
+    ASSERT_TRUE(staging_.write(full_, directory_.file(""), *below_, bytes, 100));
+    EXPECT_EQ(read(100, bytes.size()), bytes);
     EXPECT_EQ(read(0, 100), expected(0, 100));
+    EXPECT_EQ(read(100 + bytes.size(), kSector), expected(100 + bytes.size(), kSector));
     EXPECT_EQ(test::read_all(path_), committed_);
   }
+}
+
+TEST_F(StagingTest, ARollbackNeedsNoRoom) {
+  start_with(6 * kSector);
+  ASSERT_TRUE(staging_.write(full_, directory_.file(""), *below_, random_bytes(kSector), kSector));
+  full_.fill_after(0);
+  EXPECT_FALSE(staging_.write(full_, directory_.file(""), *below_, random_bytes(kSector), 3 * kSector));
+  for (std::uint64_t sector : {1, 2, 3, 5}) {
+    const Bytes old = Bytes(committed_).subspan(sector * kSector, kSector);
+    EXPECT_TRUE(staging_.write(full_, directory_.file(""), *below_, old, sector * kSector)) << sector;
+  }
+  EXPECT_EQ(read(0, 1 << 20), committed_);
+}
+
+TEST_F(StagingTest, ARollbackOfAKilledWriterNeedsNoRoom) {
+  start_with(6 * kSector);
+  full_.fill_after(0);
+  EXPECT_TRUE(staging_.write(full_, directory_.file(""), *below_, committed_, 0));
+  EXPECT_TRUE(staging_.resize(*below_, 2 * kSector));
+  EXPECT_EQ(read(0, 1 << 20), expected(0, 2 * kSector));
+  staging_.clear();
+  EXPECT_EQ(read(0, 1 << 20), committed_);
 }
 
 }  // namespace
