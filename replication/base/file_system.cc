@@ -121,6 +121,13 @@ int open_flags(OpenMode mode) {
   return O_RDONLY;
 }
 
+Result<void> require_directory(const std::string& path, Label label) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) < 0) return errno_error(errno, describe(label, path));
+  if (!S_ISDIR(status.st_mode)) return errno_error(ENOTDIR, describe(label, path));
+  return {};
+}
+
 std::string parent_of(const std::string& path) {
   auto slash = path.rfind('/');
   if (slash == std::string::npos) return ".";
@@ -175,7 +182,7 @@ Result<void> PosixFileSystem::remove(const std::string& path, Label label) {
 Result<void> PosixFileSystem::make_directories(const std::string& path, Label label) {
   if (::mkdir(path.c_str(), 0755) == 0) return {};
   int error = errno;
-  if (error == EEXIST) return {};
+  if (error == EEXIST) return require_directory(path, label);
   if (error != ENOENT) return errno_error(error, describe(label, path));
   std::string parent = parent_of(path);
   if (parent == path) return errno_error(error, describe(label, path));

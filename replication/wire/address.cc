@@ -25,6 +25,8 @@ Result<Address> parse_address(std::string_view text) {
   if (host.starts_with('[')) {
     if (!host.ends_with(']')) return bad();
     host = host.substr(1, host.size() - 2);
+    const bool is_ipv6 = host.find(':') != std::string_view::npos;
+    if (!is_ipv6 || host.find_first_of("[]") != std::string_view::npos) return bad();
   } else if (host.find(':') != std::string_view::npos) {
     return bad();
   }
