@@ -95,7 +95,8 @@ std::string human_count(std::uint64_t count) {
 }
 
 std::string utc_time(std::int64_t wall_ms) {
-  std::time_t seconds = static_cast<std::time_t>(wall_ms / 1000);
+  const std::int64_t started = wall_ms % 1000 < 0 ? 1 : 0;  // before 1970 a second begins below
+  std::time_t seconds = static_cast<std::time_t>(wall_ms / 1000 - started);
   std::tm parts{};
   std::array<char, 64> buffer{};
   if (gmtime_r(&seconds, &parts) == nullptr ||
