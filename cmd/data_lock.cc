@@ -5,11 +5,28 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
+#include <thread>
 #include <utility>
 
 #include "replication/base/file_system.h"
 
 namespace rillfs::cmd {
+namespace {
+
+/// A daemon that was killed holds it until the kernel has ended the last of its processes.
+constexpr std::chrono::seconds kPatience{2};
+
+bool lock_soon(int fd) {
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  while (::flock(fd, LOCK_EX | LOCK_NB) < 0) {
+    if (errno != EWOULDBLOCK || std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  return true;
+}
+
+}  // namespace
 
 Result<DataLock> DataLock::take(const std::string& data) {
   PosixFileSystem files;
@@ -19,7 +36,7 @@ Result<DataLock> DataLock::take(const std::string& data) {
   if (fd < 0) return errno_error(errno, "open " + path);
   DataLock lock(fd);
   char holder[32] = {};
-  if (::flock(fd, LOCK_EX | LOCK_NB) < 0) {
+  if (!lock_soon(fd)) {
     if (errno != EWOULDBLOCK) return errno_error(errno, "lock " + path);
     if (::pread(fd, holder, sizeof holder - 1, 0) <= 0) holder[0] = '?';
     return make_error(ErrorCode::kBusy, "another rillfs (process " + std::string(holder) +
