@@ -51,7 +51,9 @@ bool Feeder::fill(std::span<const DatabaseId> changed, std::span<const DatabaseI
     if (more && *more) make_ready(database);
     if (more) continue;
     // Nothing for this subscriber only: the other databases go on, and this one is tried again.
-    spdlog::error("cannot send {}: {}; trying again", database.info.path, more.error().message);
+    const bool ordinary = more.error().code == ErrorCode::kBusy;
+    spdlog::log(ordinary ? spdlog::level::debug : spdlog::level::err, "cannot send {}: {}; trying again",
+                database.info.path, more.error().message);
     database.change_sets.reset();
     database.snapshot.reset();
     database.image_left = 0;
