@@ -6,7 +6,6 @@
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/thread_pool.hpp>
 #include <functional>
 #include <memory>
 #include <thread>
@@ -20,6 +19,7 @@
 #include "fs/mount/memory_keeper.h"
 #include "fs/mount/session.h"
 #include "fs/mount_work.h"
+#include "replication/base/worker_pool.h"
 #include "replication/lease/lease.h"
 #include "replication/node.h"
 #include "replication/stream/publisher.h"
@@ -73,7 +73,7 @@ class Daemon {
   boost::asio::io_context network_{1};
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> keep_network_;
   std::thread network_thread_;
-  boost::asio::thread_pool workers_;
+  WorkerPool workers_;
   wire::TcpTransport transport_;
   std::unique_ptr<lease::Lease> lease_;
   std::unique_ptr<stream::Publisher> publisher_;

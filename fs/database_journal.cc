@@ -162,12 +162,14 @@ Result<Transaction> Database::staged_transaction() {
     transaction.page_size = content_.page_size() != 0 ? content_.page_size() : 4096;
     return transaction;
   }
+  // Page 1 may be anything that an application wants it to be: then the pages are as large as before.
   auto header = sqlite::parse_database_header(Bytes(start, got));
-  if (!header) return header.error();
-  transaction.page_size = header->page_size;
-  transaction.commit = header->size_in_pages(size);
-  transaction.written = staging_.pages(header->page_size);
-  transaction.read = [this, page_size = header->page_size](Pgno pgno, MutableBytes into) -> Result<void> {
+  if (!header && content_.page_size() == 0) return header.error();
+  transaction.page_size = header ? header->page_size : content_.page_size();
+  transaction.commit =
+      header ? header->size_in_pages(size) : Pgno{static_cast<std::uint32_t>(size / transaction.page_size)};
+  transaction.written = staging_.pages(transaction.page_size);
+  transaction.read = [this, page_size = transaction.page_size](Pgno pgno, MutableBytes into) -> Result<void> {
     const std::uint64_t offset = (std::uint64_t{pgno.value} - 1) * page_size;
     RILL_ASSIGN(std::size_t n, staging_.read(*file_, into.first(page_size), offset));
     std::memset(into.data() + n, 0, page_size - n);

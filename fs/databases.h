@@ -5,7 +5,6 @@
 // reconciling and repairing a wal-index on the primary) is handed to MountWork.
 #pragma once
 
-#include <boost/asio/thread_pool.hpp>
 #include <condition_variable>
 #include <functional>
 #include <map>
@@ -22,6 +21,7 @@
 #include "fs/environment.h"
 #include "fs/rename_record.h"
 #include "fs/snapshot_receiver.h"
+#include "replication/base/worker_pool.h"
 #include "replication/stream/databases.h"
 
 namespace rillfs {
@@ -205,7 +205,7 @@ class Databases final : public stream::Source, public stream::Sink {
   std::function<void(DatabaseId)> changed_;
   std::function<void(const Progress&)> progressed_;
 
-  boost::asio::thread_pool workers_;  ///< upkeep that may block on disk
+  WorkerPool workers_;  ///< upkeep that may block on disk
   DelayedTasks delayed_;
 };
 

@@ -26,7 +26,7 @@ MountThreads::MountThreads(int count) {
     pthread_sigmask(SIG_BLOCK, &all, nullptr);
     own_table = ::close_range(3, ~0U, CLOSE_RANGE_UNSHARE) == 0;
     if (!own_table) return;
-    pool_ = std::make_unique<boost::asio::thread_pool>(static_cast<std::size_t>(count));
+    pool_ = std::make_unique<WorkerPool>(static_cast<std::size_t>(count));
     for (int i = 0; i < count; ++i) {
       boost::asio::post(*pool_, [&, everybody] {
         enter_descriptor_table(kTable);

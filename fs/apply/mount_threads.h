@@ -10,11 +10,12 @@
 #include <sys/types.h>
 
 #include <boost/asio/strand.hpp>
-#include <boost/asio/thread_pool.hpp>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <unordered_set>
+
+#include "replication/base/worker_pool.h"
 
 namespace rillfs::apply {
 
@@ -22,12 +23,12 @@ namespace rillfs::apply {
 class MountThreads {
  public:
   static constexpr int kTable = 1;
-  using Strand = boost::asio::strand<boost::asio::thread_pool::executor_type>;
+  using Strand = boost::asio::strand<WorkerPool::executor_type>;
 
   explicit MountThreads(int count);
   ~MountThreads();
 
-  boost::asio::thread_pool::executor_type executor() { return pool_->get_executor(); }
+  WorkerPool::executor_type executor() { return pool_->get_executor(); }
   Strand make_strand() { return boost::asio::make_strand(executor()); }
   /// Kernel thread ids: how the mount recognises their requests.
   const std::unordered_set<pid_t>& ids() const { return ids_; }
@@ -38,7 +39,7 @@ class MountThreads {
   void stop();
 
  private:
-  std::unique_ptr<boost::asio::thread_pool> pool_;
+  std::unique_ptr<WorkerPool> pool_;
   std::unordered_set<pid_t> ids_;
   std::mutex names_;
 };

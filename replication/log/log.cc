@@ -158,8 +158,8 @@ void Log::appended(const RecordInfo& record) {
 
 Result<void> Log::cut_last() {
   if (appending_ || !undo_) return invalid("there is no record to take back");
-  std::unique_lock lock(mutex_);
-  synced_.wait(lock, [&] { return !syncing_; });
+  std::scoped_lock no_sync(sync_mutex_);
+  std::scoped_lock lock(mutex_);
   if (poisoned_) return *poisoned_;
   if (auto cut = file_->truncate(undo_->segment_size, kAppend); !cut) {
     poisoned_ = cut.error();
@@ -178,27 +178,24 @@ Result<void> Log::cut_last() {
 Result<void> Log::sync() {
   std::unique_lock lock(mutex_);
   const std::uint64_t wanted = changes_;
-  for (;;) {
-    if (poisoned_) return *poisoned_;
-    if (changes_synced_ >= wanted) return {};
-    if (!syncing_) break;
-    synced_.wait(lock);
-  }
-  syncing_ = true;
+  lock.unlock();
+  // One syncs; whoever comes meanwhile waits here, and the first of them syncs for the others too.
+  std::scoped_lock one_at_a_time(sync_mutex_);
+  lock.lock();
+  if (poisoned_) return *poisoned_;
+  if (changes_synced_ >= wanted) return {};
   const std::uint64_t covered = changes_;
   const Txid txid = end_.position.txid;
   std::shared_ptr<File> file = file_;
   lock.unlock();
   auto result = file->sync_data(kSync);
   lock.lock();
-  syncing_ = false;
   if (result) {
     changes_synced_ = covered;
     synced_txid_ = txid;
   } else if (!poisoned_) {
     poisoned_ = result.error();
   }
-  synced_.notify_all();
   return result;
 }
 
@@ -285,8 +282,8 @@ Result<Appender> Log::reset(const NewRecord& snapshot) {
 
 Result<void> Log::replace_all(std::shared_ptr<File> file, const RecordInfo& record) {
   RILL_TRY(file->sync_data(kReset));
-  std::unique_lock lock(mutex_);
-  synced_.wait(lock, [&] { return !syncing_; });
+  std::scoped_lock no_sync(sync_mutex_);
+  std::scoped_lock lock(mutex_);
   if (poisoned_) return *poisoned_;
   // From here on the disk is in between: whatever fails, opening the log again settles it.
   auto replace = [&]() -> Result<void> {

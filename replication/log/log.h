@@ -13,7 +13,6 @@
 // while calling anything else.
 #pragma once
 
-#include <condition_variable>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -113,15 +112,14 @@ class Log {
   std::optional<Undo> undo_;
   bool appending_ = false;
 
-  mutable std::mutex mutex_;  // guards everything below; written by the serialised calls and sync()
-  std::condition_variable synced_;
+  std::mutex sync_mutex_;       // held while the file is synced or cut; taken before mutex_
+  mutable std::mutex mutex_;    // guards everything below; written by the serialised calls and sync()
   std::shared_ptr<File> file_;  ///< the last segment
   std::deque<SegmentInfo> segments_;
   LogState end_;
   std::uint64_t changes_ = 0;         ///< appends and cuts so far
   std::uint64_t changes_synced_ = 0;  ///< of these, known durable
   Txid synced_txid_;
-  bool syncing_ = false;
   std::optional<Error> poisoned_;
 };
 

@@ -14,6 +14,7 @@
 #include "cmd/control_client.h"
 #include "cmd/control_protocol.h"
 #include "cmd/control_server.h"
+#include "replication/base/worker_pool.h"
 #include "temporary_directory.h"
 
 namespace rillfs::cmd {
@@ -67,7 +68,7 @@ class Control : public testing::Test {
   boost::asio::io_context io;
   std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> keep{
       io.get_executor()};
-  boost::asio::thread_pool worker{2};
+  WorkerPool worker{2};
   ControlServer server{io, worker.get_executor()};
   std::thread network;
 };

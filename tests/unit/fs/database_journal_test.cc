@@ -75,6 +75,23 @@ class DatabaseJournal : public testing::TestWithParam<std::string> {
   std::unique_ptr<CapturingVfs> vfs_;
 };
 
+TEST_P(DatabaseJournal, APageOneThatIsNoDatabaseIsCommittedAsOnADisk) {
+  open_with_table();
+  const std::uint64_t before = txid();
+  auto database = primary_->database(kName);
+  std::shared_ptr<File> journal = *disk_.open(path() + "-journal", OpenMode::kCreate, "test");
+  Buffer header(sqlite::kJournalHeaderSize, 0);
+  const std::uint8_t magic[] = {0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7};
+  std::copy(std::begin(magic), std::end(magic), header.begin());
+  header[11] = 1;  // one page in it
+  ASSERT_TRUE(database->write_journal(journal, header, 0));
+  ASSERT_TRUE(database->write(Buffer(1024, 0xAB), 0, Caller::kApplication));
+  ASSERT_TRUE(database->remove_journal([&] { return disk_.remove(path() + "-journal", "test"); }));
+  EXPECT_EQ(txid(), before + 1);
+  EXPECT_EQ(read_all(path())[0], 0xAB);
+  EXPECT_EQ(uncommitted(), "");
+}
+
 TEST_P(DatabaseJournal, EachCommitIsOneChangeSet) {
   for (int page_size : {512, 4096, 65536}) {
     SCOPED_TRACE(page_size);

@@ -3,10 +3,10 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/thread_pool.hpp>
 #include <boost/asio/write.hpp>
 #include <thread>
 
+#include "replication/base/worker_pool.h"
 #include "replication/stream/convert.h"
 #include "replication/stream/publisher.h"
 #include "replication/stream/subscriber.h"
@@ -33,7 +33,7 @@ struct Runtime {
   }
   boost::asio::io_context network{1};
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work{network.get_executor()};
-  boost::asio::thread_pool workers{3};
+  WorkerPool workers{3};
   std::thread thread{[this] { network.run(); }};
 };
 
