@@ -122,6 +122,7 @@ class Databases final : public stream::Source, public stream::Sink {
   /// Where the database's prepared file is to appear; nothing when it has, or when it was dropped before.
   std::optional<std::string> prepared_path(DatabaseId id) const;
   DelayedTasks& delayed() { return delayed_; }
+  /// Tells the listener. Threads: any, those of the mount's table too.
   void progressed(const Database& database);
   /// What had the name `path` in the mount was moved to `aside` for another database.
   void gave_way(const std::string& aside, const std::string& path);
@@ -172,6 +173,7 @@ class Databases final : public stream::Source, public stream::Sink {
   void try_reconcile(const Database* key, const std::weak_ptr<Database>& database);
   void notify(DatabaseId id);
   stream::DatabaseInfo with_overrides(stream::DatabaseInfo info) const;
+  void report(const Database& database);
   Result<void> finish_snapshot(DatabaseId id);
   void prepare(Prepared prepared);
   std::optional<Prepared> take_prepared(DatabaseId id);

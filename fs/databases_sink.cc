@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <boost/asio/post.hpp>
 #include <cerrno>
 
 #include "fs/database_info.h"
@@ -258,6 +259,14 @@ std::shared_ptr<Database> Databases::wait_until_installed(DatabaseId id) {
 }
 
 void Databases::progressed(const Database& database) {
+  if (descriptor_table() == 0) return report(database);
+  // A mount thread: what listens wakes the network by a descriptor that means nothing in that thread's table,
+  // so that the network would sleep on.
+  boost::asio::post(workers_, [this, kept = database.shared_from_this()] { report(*kept); });
+}
+
+void Databases::report(const Database& database) {
+  // The position is read under the lock, so that no older one is reported after a newer one.
   std::scoped_lock lock(listeners_mutex_);
   if (progressed_) progressed_({database.id(), database.published(), database.applied_position()});
 }

@@ -1,22 +1,23 @@
 #!/usr/bin/env bash
 # Builds with tests and runs them all. From a clean clone of Debian 12, as root, it needs nothing but this.
-#   run.sh                     unit and cluster tests
-#   run.sh --unit | --cluster  only these
+#   run.sh                     unit tests, cluster tests, a sample of SQLite's own suite on a mount
+#   run.sh --unit | --cluster | --sqlite   only these
 #   run.sh --sanitize address|thread   the same with a sanitizer, in build-asan or build-tsan
 #   run.sh -k TEXT             only cluster tests whose name has TEXT in it
 # Ends with one line, `N passed, N failed`; exit code 1 if any failed or could not be run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-unit=no cluster=no build=build filter=() options=()
+unit=no cluster=no sqlite=no build=build filter=() options=()
 usage() {
-  sed -n '2,7s/^# \{0,1\}//p' "$0"
+  sed -n '2,8s/^# \{0,1\}//p' "$0"
   exit 2
 }
 while [ $# -gt 0 ]; do
   case $1 in
     --unit) unit=yes ;;
     --cluster) cluster=yes ;;
+    --sqlite) sqlite=yes ;;
     --sanitize)
       shift
       case ${1:-} in
@@ -34,7 +35,7 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-[ $unit$cluster != nono ] || unit=yes cluster=yes
+[ $unit$cluster$sqlite != nonono ] || unit=yes cluster=yes sqlite=yes
 
 bash deploy/install-packages.sh build run test
 targets=(rillfs)
@@ -56,18 +57,23 @@ failed_runs=0
 export ASAN_OPTIONS=abort_on_error=1:detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
 
+# unit PART SHARD SHARDS: one that hangs or dies, perhaps after its last test, counts as a failure of its own.
+unit() {
+  local name=unit_$1-$2 code=0
+  GTEST_SHARD_INDEX=$2 GTEST_TOTAL_SHARDS=$3 timeout -k 10 900 "$build/unit_$1" --gtest_brief=1 \
+    --gtest_output="xml:$results/$name.xml" > "$results/$name.log" 2>&1 || code=$?
+  [ $code = 0 ] || tail -60 "$results/$name.log" >&2
+  [ $code -gt 1 ] || [ ! -e "$results/$name.xml" ] || return 0
+  echo "$name ended with exit code $code; all output: $results/$name.log" >&2
+  return 1
+}
 if [ $unit = yes ]; then
   for part in replication fs cmd; do
     echo "unit tests: $part"
-    code=0
-    timeout -k 10 600 "$build/unit_$part" --gtest_brief=1 --gtest_output="xml:$results/unit_$part.xml" \
-      > "$results/unit_$part.log" 2>&1 || code=$?
-    [ $code = 0 ] || tail -60 "$results/unit_$part.log" >&2
-    # One that hangs or dies, perhaps after its last test, counts as a failure of its own.
-    if [ $code -gt 1 ] || [ ! -e "$results/unit_$part.xml" ]; then
-      echo "unit_$part ended with exit code $code; all output: $results/unit_$part.log" >&2
-      failed_runs=$((failed_runs + 1))
-    fi
+    unit $part 0 2 &
+    first=$!
+    unit $part 1 2 || failed_runs=$((failed_runs + 1))
+    wait $first || failed_runs=$((failed_runs + 1))
   done
 fi
 if [ $cluster = yes ] && compgen -G 'tests/cluster/test_*.py' > /dev/null; then
@@ -83,6 +89,20 @@ if [ $cluster = yes ] && compgen -G 'tests/cluster/test_*.py' > /dev/null; then
       echo "the cluster tests did not run to their end (exit code $code)" >&2
       failed_runs=$((failed_runs + 1))
     fi
+  fi
+fi
+if [ $sqlite = yes ] && [ ${#filter[@]} = 0 ]; then
+  echo "a sample of SQLite's suite"
+  code=0
+  bash tests/sqlite/build.sh || code=$?
+  if [ $code = 3 ]; then
+    echo "left out: SQLite's suite" >&2
+  elif [ $code = 0 ]; then
+    RILLFS=$PWD/$build/rillfs PYTHONDONTWRITEBYTECODE=1 timeout -k 30 1200 python3 tests/sqlite/suite.py --replica \
+      --junit "$results/sqlite.xml" || code=$?
+    [ -e "$results/sqlite.xml" ] || failed_runs=$((failed_runs + 1))
+  else
+    failed_runs=$((failed_runs + 1))
   fi
 fi
 

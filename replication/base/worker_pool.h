@@ -1,10 +1,12 @@
 // Threads that run what is posted to them: an execution context of Asio, as boost::asio::thread_pool is.
 //
-// Why not that one: its idle threads wait on one condition variable, and glibc up to 2.40 (Debian 12 has 2.36)
-// can lose a signal when several threads do (glibc bug 25847): then the thread that signals hangs, and with it
-// everything behind it. A replica under load met this once in about a hundred thousand tasks. POSIX semaphores
-// are not affected. For the same reason nothing else in RillFS lets several threads wait on one condition
-// variable that is signalled often.
+// Why not that one: its idle threads wait on one condition variable, and glibc up to 2.40 (Debian 12
+// has 2.36) can lose a signal when several threads do (glibc bug 25847): then tasks wait, or the thread that
+// signals hangs. POSIX semaphores are not affected. For the same reason nothing else in RillFS lets several
+// threads wait on one condition variable that is signalled often.
+//
+// Posting uses no descriptor: threads of any descriptor table may. (An io_context is woken by one: only
+// threads of the table where it was made may post to it.)
 #pragma once
 
 #include <semaphore.h>
@@ -48,7 +50,7 @@ class WorkerPool : public boost::asio::execution_context {
   /// Nothing runs and nothing waits: the threads end.
   void end_if_idle();
 
-  sem_t ready_;  ///< one for each queued task, and one for each thread at the end
+  sem_t ready_;       ///< one for each queued task, and one for each thread at the end
   std::mutex mutex_;  ///< guards what follows
   std::deque<std::unique_ptr<Task>> queue_;
   std::size_t running_ = 0;

@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from xml.etree import ElementTree
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "cluster"))
@@ -123,6 +124,17 @@ def on_mount(files, arguments, scratch):
     return outcomes
 
 
+def write_junit(path, outcomes):
+    suite = ElementTree.Element("testsuite", name="sqlite")
+    for outcome in outcomes:
+        case = ElementTree.SubElement(suite, "testcase", classname="sqlite", name=outcome.name,
+                                      time=f"{outcome.seconds:.1f}")
+        if not outcome.good:
+            failure = ElementTree.SubElement(case, "failure")
+            failure.text = outcome.problem or " ".join(outcome.unexpected)
+    ElementTree.ElementTree(suite).write(path)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("files", nargs="*", help="test files, as SQLite names them")
@@ -133,6 +145,7 @@ def main():
     parser.add_argument("--dir", type=pathlib.Path, help="an existing directory instead of a mount of our own")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--timeout", type=float, default=600, help="seconds for one file")
+    parser.add_argument("--junit", type=pathlib.Path, help="write the results there")
     parser.add_argument("--keep", type=pathlib.Path, help="keep the logs of the files there")
     arguments = parser.parse_args()
     listed = HERE / ("veryquick.txt" if arguments.all else "sample.txt")
@@ -148,6 +161,8 @@ def main():
     finally:
         if not arguments.keep:
             shutil.rmtree(scratch)
+    if arguments.junit:
+        write_junit(arguments.junit, outcomes)
     bad = [outcome for outcome in outcomes if not outcome.good]
     print(f"{len(outcomes)} files, {sum(o.cases for o in outcomes)} cases in {time.monotonic() - began:.0f} s: "
           f"{len(outcomes) - len(bad)} passed, {len(bad)} failed")

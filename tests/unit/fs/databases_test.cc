@@ -2,6 +2,7 @@
 // mount (captured_sqlite.h).
 #include "fs/databases.h"
 
+#include <future>
 #include <thread>
 
 #include "fs/replay.h"
@@ -36,6 +37,24 @@ TEST_F(DatabasesTest, DropWhileASyncIsUnderWay) {
   syncing.join();
   EXPECT_FALSE(database->replicated());
   EXPECT_TRUE(primary.databases().list().empty());
+}
+
+TEST_F(DatabasesTest, ProgressOnAMountThreadIsReportedByOneWithTheNetworksDescriptors) {
+  Primary primary(files_, data_.file("data"));
+  ASSERT_TRUE(primary.start());
+  CapturingVfs vfs(primary);
+  Sqlite db(vfs.uri("app.db"));
+  db.run("CREATE TABLE t(n)");
+  auto database = primary.database("app.db");
+  std::promise<int> table;
+  primary.databases().listen([&](const stream::Sink::Progress&) { table.set_value(descriptor_table()); });
+  std::thread mount_thread([&] {
+    enter_descriptor_table(1);
+    primary.databases().progressed(*database);
+  });
+  EXPECT_EQ(table.get_future().get(), 0);
+  mount_thread.join();
+  primary.databases().listen(std::function<void(const stream::Sink::Progress&)>());
 }
 
 TEST_F(DatabasesTest, HotJournalThatCameWithAFileIsRolledBackBeforeAnythingIsTakenOver) {

@@ -1,5 +1,5 @@
-// Goal: every task that is posted runs, once, whatever posts it and however many threads wait. Method: counted
-// tasks, posted from outside, from tasks and through strands; a hang fails by the test's time limit.
+// Goal: every task that is posted runs, once, whatever posts it and however many threads wait. Method:
+// counted tasks, posted from outside, from tasks and through strands; a hang fails by the test's time limit.
 #include "replication/base/worker_pool.h"
 
 #include <gtest/gtest.h>
