@@ -158,8 +158,8 @@ void Log::appended(const RecordInfo& record) {
 
 Result<void> Log::cut_last() {
   if (appending_ || !undo_) return invalid("there is no record to take back");
-  std::scoped_lock no_sync(sync_mutex_);
-  std::scoped_lock lock(mutex_);
+  std::unique_lock lock(mutex_);
+  while (syncing_) wait_for_sync(lock);
   if (poisoned_) return *poisoned_;
   if (auto cut = file_->truncate(undo_->segment_size, kAppend); !cut) {
     poisoned_ = cut.error();
@@ -175,28 +175,41 @@ Result<void> Log::cut_last() {
   return {};
 }
 
+void Log::wait_for_sync(std::unique_lock<std::mutex>& lock) {
+  const int seen = syncs_;
+  lock.unlock();
+  syncs_.wait(seen);
+  lock.lock();
+}
+
 Result<void> Log::sync() {
   std::unique_lock lock(mutex_);
   const std::uint64_t wanted = changes_;
-  lock.unlock();
-  // One syncs; whoever comes meanwhile waits here, and the first of them syncs for the others too.
-  std::scoped_lock one_at_a_time(sync_mutex_);
-  lock.lock();
-  if (poisoned_) return *poisoned_;
-  if (changes_synced_ >= wanted) return {};
+  for (;;) {
+    if (poisoned_) return *poisoned_;
+    if (changes_synced_ >= wanted) return {};
+    if (!syncing_) break;
+    wait_for_sync(lock);
+  }
+  syncing_ = true;
   const std::uint64_t covered = changes_;
   const Txid txid = end_.position.txid;
   std::shared_ptr<File> file = file_;
   lock.unlock();
   auto result = file->sync_data(kSync);
   lock.lock();
+  syncing_ = false;
   if (result) {
     changes_synced_ = covered;
     synced_txid_ = txid;
   } else if (!poisoned_) {
     poisoned_ = result.error();
   }
+  ++syncs_;
+  syncs_.notify_all();
   return result;
+}
+return result;
 }
 
 Error Log::clean_up(Error cause) {
@@ -282,8 +295,8 @@ Result<Appender> Log::reset(const NewRecord& snapshot) {
 
 Result<void> Log::replace_all(std::shared_ptr<File> file, const RecordInfo& record) {
   RILL_TRY(file->sync_data(kReset));
-  std::scoped_lock no_sync(sync_mutex_);
-  std::scoped_lock lock(mutex_);
+  std::unique_lock lock(mutex_);
+  while (syncing_) wait_for_sync(lock);
   if (poisoned_) return *poisoned_;
   // From here on the disk is in between: whatever fails, opening the log again settles it.
   auto replace = [&]() -> Result<void> {

@@ -13,6 +13,7 @@
 // while calling anything else.
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -96,6 +97,8 @@ class Log {
   RecordInfo complete(const NewRecord& record, const LogState& before, std::uint64_t image_size,
                       Checksum image_checksum) const;
   void appended(const RecordInfo& record);
+  /// Until the sync that is under way has ended.
+  void wait_for_sync(std::unique_lock<std::mutex>& lock);
   /// Cuts the current segment back to what is appended, after `cause`; poisons if that was an I/O error.
   Error clean_up(Error cause);
   Error poison(Error cause);
@@ -120,6 +123,7 @@ class Log {
   std::uint64_t changes_ = 0;         ///< appends and cuts so far
   std::uint64_t changes_synced_ = 0;  ///< of these, known durable
   Txid synced_txid_;
+  bool syncing_ = false;
   std::optional<Error> poisoned_;
 };
 
