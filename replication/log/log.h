@@ -115,7 +115,7 @@ class Log {
   std::optional<Undo> undo_;
   bool appending_ = false;
 
-  std::mutex sync_mutex_;       // held while the file is synced or cut; taken before mutex_
+  std::atomic<int> syncs_{0};   // done so far; what waits for one waits on it (why: worker_pool.h)
   mutable std::mutex mutex_;    // guards everything below; written by the serialised calls and sync()
   std::shared_ptr<File> file_;  ///< the last segment
   std::deque<SegmentInfo> segments_;
