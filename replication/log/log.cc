@@ -209,8 +209,6 @@ Result<void> Log::sync() {
   syncs_.notify_all();
   return result;
 }
-return result;
-}
 
 Error Log::clean_up(Error cause) {
   auto cut = file_->truncate(segments_.back().size, kAppend);
