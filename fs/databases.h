@@ -178,6 +178,8 @@ class Databases final : public stream::Source, public stream::Sink {
   void prepare(Prepared prepared);
   std::optional<Prepared> take_prepared(DatabaseId id);
   Result<void> discard(Prepared prepared);
+  Result<std::shared_ptr<File>> put_in_place(const Prepared& prepared, int parent_fd,
+                                             const std::string& path);
   std::shared_ptr<Database> wait_until_installed(DatabaseId id);
 
   Environment& environment_;

@@ -188,6 +188,22 @@ Result<void> Databases::discard(Prepared prepared) {
   return remove_database_directory(environment_, id);
 }
 
+Result<std::shared_ptr<File>> Databases::put_in_place(const Prepared& prepared, int parent_fd,
+                                                      const std::string& path) {
+  const stream::DatabaseInfo& info = prepared.recovered.info;
+  FileSystem& files = environment_.files;
+  RILL_ASSIGN(std::shared_ptr<File> file,
+              files.open(prepared.file, OpenMode::kReadWrite, "install database"));
+  if (::chmod(prepared.file.c_str(), info.mode) < 0) return errno_error(errno, "mode of " + path);
+  if (::geteuid() == 0 && ::chown(prepared.file.c_str(), info.uid, info.gid) < 0) {
+    return errno_error(errno, "owner of " + path);
+  }
+  RILL_TRY(files.rename(prepared.file, environment_.tree_directory() + "/" + path, "install database"));
+  RILL_TRY(files.sync_directory("/proc/self/fd/" + std::to_string(parent_fd), "install database"));
+  RILL_TRY(unmark_installation(files, environment_.database_directory(info.id)));
+  return file;
+}
+
 Result<bool> Databases::install_prepared(std::uint64_t parent_inode, int parent_fd, const std::string& name,
                                          const std::string& path) {
   std::optional<Prepared> prepared;
@@ -200,17 +216,13 @@ Result<bool> Databases::install_prepared(std::uint64_t parent_inode, int parent_
     prepared_.erase(it);
   }
   const stream::DatabaseInfo info = prepared->recovered.info;
-  FileSystem& files = environment_.files;
-  RILL_ASSIGN(auto file, files.open(prepared->file, OpenMode::kReadWrite, "install database"));
-  if (::chmod(prepared->file.c_str(), info.mode) < 0) return errno_error(errno, "mode of " + path);
-  if (::geteuid() == 0 && ::chown(prepared->file.c_str(), info.uid, info.gid) < 0) {
-    return errno_error(errno, "owner of " + path);
+  auto file = put_in_place(*prepared, parent_fd, path);
+  if (!file) {
+    prepare(std::move(*prepared));  // whoever waits for it, or drops it, finds it again
+    return std::move(file).error();
   }
-  RILL_TRY(files.rename(prepared->file, environment_.tree_directory() + "/" + path, "install database"));
-  RILL_TRY(files.sync_directory("/proc/self/fd/" + std::to_string(parent_fd), "install database"));
-  RILL_TRY(unmark_installation(files, environment_.database_directory(info.id)));
   auto database =
-      own(std::make_unique<Database>(environment_, std::move(prepared->recovered), std::move(file)));
+      own(std::make_unique<Database>(environment_, std::move(prepared->recovered), std::move(*file)));
   {
     std::scoped_lock lock(mutex_);
     by_place_[{parent_inode, name}] = database;
