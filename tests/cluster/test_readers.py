@@ -12,11 +12,11 @@ ACCOUNTS = 200
 # Moves money between accounts on different pages and counts: the sum never changes.
 WRITER = """
 import random, sqlite3, sys, time
-path, seconds, rate = sys.argv[1], float(sys.argv[2]), float(sys.argv[3])
+path, transactions, rate = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
 connection = sqlite3.connect(path, timeout=60, isolation_level=None)
 connection.execute("PRAGMA synchronous=NORMAL")
 start, done = time.monotonic(), 0
-while time.monotonic() < start + seconds:
+while done < transactions:
     a, b, amount = random.randrange(200), random.randrange(200), random.randrange(100)
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("UPDATE account SET money = money - ? WHERE id = ?", (amount, a))
@@ -78,8 +78,8 @@ def test_readers_see_whole_transactions_in_order_while_many_are_applied(cluster,
     prepare(cluster, name, mode)
     stop = tmp_path / "stop"
     readers = [script(READER, cluster.replica.path(name), stop, 30, stdout=-1) for _ in range(3)]
-    writer = script(WRITER, cluster.primary.path(name), 5, rate, stdout=-1)
-    assert end(writer, 40) == 0
+    writer = script(WRITER, cluster.primary.path(name), 5 * rate, rate, stdout=-1)
+    assert end(writer, 50) == 0
     done = int(writer.stdout.read())
     cluster.wait_for_replicas(name, timeout=20)
     # The readers get to see the last transaction before they are told to stop.
@@ -91,7 +91,6 @@ def test_readers_see_whole_transactions_in_order_while_many_are_applied(cluster,
         assert seen["reads"] > 20 and seen["changes"] > 5, seen
         reader.stdout.close()
     writer.stdout.close()
-    assert done > 2 * rate, f"only {done} transactions in 5 s"
     cluster.check(name)
 
 
@@ -111,7 +110,7 @@ def test_long_reader_keeps_its_snapshot_and_delays_nothing(cluster, name):
 def test_readers_that_come_and_go_never_see_an_error(cluster, name, tmp_path):
     """Opening makes the daemon prepare the WAL, the last close takes it away again; both race with applying."""
     prepare(cluster, name, "WAL")
-    writer = script(WRITER, cluster.primary.path(name), 5, 300)
+    writer = script(WRITER, cluster.primary.path(name), 1500, 300)
     last = opened = 0
     while writer.poll() is None:
         with cluster.replica.sqlite(name) as connection:
