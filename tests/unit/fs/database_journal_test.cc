@@ -75,6 +75,24 @@ class DatabaseJournal : public testing::TestWithParam<std::string> {
   std::unique_ptr<CapturingVfs> vfs_;
 };
 
+TEST_P(DatabaseJournal, WhatADeadApplicationLeftIsRolledBackAsNoTransaction) {
+  open_with_table();
+  for (const char* change : {"UPDATE t SET b=randomblob(700)", "DELETE FROM t WHERE id > 20",
+                             "INSERT INTO t(b) SELECT randomblob(700) FROM t"}) {
+    const std::uint64_t before = txid();
+    {
+      auto db = open();
+      db->run("BEGIN IMMEDIATE");
+      db->run(change);
+      vfs_->dead = true;  // the application, not the node
+    }
+    vfs_->dead = false;
+    EXPECT_EQ(open()->text("PRAGMA integrity_check"), "ok");
+    EXPECT_EQ(txid(), before) << change;
+    EXPECT_EQ(uncommitted(), "") << change;
+  }
+}
+
 TEST_P(DatabaseJournal, APageOneThatIsNoDatabaseIsCommittedAsOnADisk) {
   open_with_table();
   const std::uint64_t before = txid();
