@@ -168,7 +168,7 @@ Result<void> Daemon::connect() {
 }
 
 Result<void> Daemon::serve_control() {
-  control_ = std::make_unique<ControlServer>(network_, workers_.get_executor());
+  control_ = std::make_unique<ControlServer>(network_, control_workers_.get_executor());
   control_->handle("status", [this](const nlohmann::json&) { return to_json(status()); });
   return control_->start(config_.data);
 }
@@ -302,6 +302,7 @@ void Daemon::stop() {
   network_.stop();
   if (network_thread_.joinable()) network_thread_.join();
   workers_.join();
+  control_workers_.join();
   if (databases_) databases_->use(nullptr);
   if (work_) work_->stop();
   if (session_) unmount();

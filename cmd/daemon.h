@@ -74,6 +74,7 @@ class Daemon {
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> keep_network_;
   std::thread network_thread_;
   WorkerPool workers_;
+  WorkerPool control_workers_{1};  ///< so that status answers while all stream workers wait for something
   wire::TcpTransport transport_;
   std::unique_ptr<lease::Lease> lease_;
   std::unique_ptr<stream::Publisher> publisher_;

@@ -98,7 +98,7 @@ if [ $sqlite = yes ] && [ ${#filter[@]} = 0 ]; then
   if [ $code = 3 ]; then
     echo "left out: SQLite's suite" >&2
   elif [ $code = 0 ]; then
-    RILLFS=$PWD/$build/rillfs PYTHONDONTWRITEBYTECODE=1 timeout -k 30 1200 python3 tests/sqlite/suite.py --replica \
+    RILLFS=$PWD/$build/rillfs PYTHONDONTWRITEBYTECODE=1 timeout -k 30 1200 python3 tests/sqlite/suite.py \
       --junit "$results/sqlite.xml" || code=$?
     [ -e "$results/sqlite.xml" ] || failed_runs=$((failed_runs + 1))
   else
