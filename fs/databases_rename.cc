@@ -17,11 +17,6 @@ namespace {
 constexpr Label kRename = "rename";
 constexpr Label kSettle = "recovery: settle rename";
 
-std::string parent_of(const std::string& path) {
-  auto slash = path.rfind('/');
-  return slash == std::string::npos ? "" : "/" + path.substr(0, slash);
-}
-
 /// Before info.json says so, the tree has to, also after a power cut.
 Result<void> sync_names(FileSystem& files, const std::string& tree, const RenameRecord& record, Label label) {
   const std::string to = tree + parent_of(record.to), from = tree + parent_of(record.from);

@@ -8,6 +8,7 @@
 
 #include "fs/database_info.h"
 #include "fs/databases.h"
+#include "fs/parking.h"
 #include "fs/sqlite/journal.h"
 
 namespace rillfs {
@@ -29,16 +30,6 @@ bool is_damage(const Error& error) {
              error.errno_value == EFBIG;
     default:
       return true;
-  }
-}
-
-/// A directory in parked/ that is not there yet.
-Result<std::string> free_place(FileSystem& files, const std::string& wanted) {
-  std::string place = wanted;
-  for (int n = 2;; ++n) {
-    RILL_ASSIGN(bool taken, files.exists(place, kDamaged));
-    if (!taken) return place;
-    place = wanted + "-" + std::to_string(n);
   }
 }
 
@@ -71,8 +62,7 @@ Result<void> Databases::park_damaged(DatabaseId id, const Error& error) {
   FileSystem& files = environment_.files;
   const std::string directory = environment_.database_directory(id);
   auto info = load_database_info(files, directory, id);
-  RILL_ASSIGN(const std::string place,
-              free_place(files, environment_.parked_directory() + "/" + to_hex(id.value) + "-damaged"));
+  RILL_ASSIGN(const std::string place, free_parking_place(environment_, id, "damaged"));
   RILL_TRY(files.rename(directory, place, kDamaged));
   if (info) {
     // Where the daemon dies in between, what is left in the tree is a local file like any other.

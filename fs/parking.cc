@@ -58,6 +58,16 @@ Result<void> park(Environment& environment, Database& database) {
   return {};
 }
 
+Result<std::string> free_parking_place(Environment& environment, DatabaseId id, const std::string& why) {
+  const std::string wanted = environment.parked_directory() + "/" + to_hex(id.value) + "-" + why;
+  std::string place = wanted;
+  for (int n = 2;; ++n) {
+    RILL_ASSIGN(bool taken, environment.files.exists(place, kPark));
+    if (!taken) return place;
+    place = wanted + "-" + std::to_string(n);  // the same thing has happened before
+  }
+}
+
 std::uint64_t count_parked(FileSystem& files, const std::string& parked_directory, DatabaseId id) {
   auto entries = files.list(parked_directory, kPark);
   if (!entries) return 0;

@@ -12,6 +12,10 @@ namespace rillfs {
 /// already.
 Result<void> park(Environment& environment, Database& database);
 
+/// A directory for what else of a database is to be kept, `why` a word for its name: a path in parked/ where
+/// nothing is yet.
+Result<std::string> free_parking_place(Environment& environment, DatabaseId id, const std::string& why);
+
 /// How many branches of a database are parked.
 std::uint64_t count_parked(FileSystem& files, const std::string& parked_directory, DatabaseId id);
 

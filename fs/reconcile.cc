@@ -134,9 +134,8 @@ Result<bool> Database::reconcile_locked() {
   }
   unlogged_writes_.fetch_sub(writes);
   if (replicated_) {
-    auto removed =
-        environment_.files.remove(environment_.database_directory(info_.id) + "/unlogged", kReconcile);
-    if (!removed && removed.error().code != ErrorCode::kNotFound) return removed.error();
+    RILL_TRY(remove_if_there(environment_.files, environment_.database_directory(info_.id) + "/unlogged",
+                             kReconcile));
     environment_.backfilled(info_.id);
     if (changed)
       spdlog::info("{}: taken over as it is, position {}", info_.path, to_text(content_.position()));

@@ -14,6 +14,7 @@
 #include "fs/database_info.h"
 #include "fs/databases.h"
 #include "fs/installation.h"
+#include "fs/parking.h"
 #include "fs/replay.h"
 #include "fs/sqlite/database_header.h"
 
@@ -27,15 +28,9 @@ std::string name_of(const std::string& path) {
   return slash == std::string::npos ? path : path.substr(slash + 1);
 }
 
-std::string directory_of(const std::string& path) {
-  auto slash = path.rfind('/');
-  return slash == std::string::npos ? "" : "/" + path.substr(0, slash);
-}
-
 Result<void> remove_companions(FileSystem& files, const std::string& file) {
   for (const char* suffix : {"-wal", "-shm", "-journal"}) {
-    auto removed = files.remove(file + suffix, kRecover);
-    if (!removed && removed.error().code != ErrorCode::kNotFound) return removed.error();
+    RILL_TRY(remove_if_there(files, file + suffix, kRecover));
   }
   return {};
 }
@@ -98,13 +93,7 @@ Result<void> Databases::empty_leftovers() {
 }
 
 Result<void> Databases::set_apart(const std::string& directory, DatabaseId id, const std::string& why) {
-  const std::string wanted = environment_.parked_directory() + "/" + to_hex(id.value) + "-without-file";
-  std::string place = wanted;
-  for (int n = 2;; ++n) {
-    RILL_ASSIGN(bool taken, environment_.files.exists(place, kRecover));
-    if (!taken) break;
-    place = wanted + "-" + std::to_string(n);  // the same thing has happened before
-  }
+  RILL_ASSIGN(const std::string place, free_parking_place(environment_, id, "without-file"));
   spdlog::warn("{}: {}; its log is kept in {}", to_hex(id.value), why, place);
   return environment_.files.rename(directory, place, kRecover);
 }
@@ -167,7 +156,7 @@ Result<void> Databases::recover_one(DatabaseId id) {
   }
   // What could not be taken over yet may need them.
   if (!database->has_unlogged_writes()) RILL_TRY(remove_companions(files, file_path));
-  RILL_ASSIGN(std::uint64_t parent, inode_of(environment_.tree_directory() + directory_of(info.path)));
+  RILL_ASSIGN(std::uint64_t parent, inode_of(environment_.tree_directory() + parent_of(info.path)));
   RILL_ASSIGN(std::uint64_t root, inode_of(environment_.tree_directory()));
   std::scoped_lock lock(mutex_);
   by_place_[{parent == root ? kRootInode : parent, name_of(info.path)}] = database;

@@ -91,8 +91,7 @@ Result<std::optional<RenameRecord>> load_rename_record(FileSystem& files, const 
 Result<void> remove_rename_record(FileSystem& files, const std::string& directory) {
   // The one that was being written when the node died, or the disk was full, is no record yet.
   for (const std::string& file : {path_in(directory), path_in(directory) + ".tmp"}) {
-    auto removed = files.remove(file, kLabel);
-    if (!removed && removed.error().code != ErrorCode::kNotFound) return removed;
+    RILL_TRY(remove_if_there(files, file, kLabel));
   }
   return files.sync_directory(directory, kLabel);
 }
@@ -105,6 +104,11 @@ Result<RenameOutcome> rename_outcome(const std::string& tree_directory, const Re
   if (!from && to && (copied || to == record.inode)) return RenameOutcome::kMade;
   if (from && (copied ? !to : from == record.inode)) return RenameOutcome::kNotMade;
   return RenameOutcome::kUnknown;
+}
+
+std::string parent_of(const std::string& path) {
+  auto slash = path.rfind('/');
+  return slash == std::string::npos ? "" : "/" + path.substr(0, slash);
 }
 
 std::optional<std::string> renamed_path(const std::string& path, const std::string& from,

@@ -39,6 +39,8 @@ Result<void> remove_rename_record(FileSystem& files, const std::string& director
 enum class RenameOutcome { kMade, kNotMade, kUnknown };
 Result<RenameOutcome> rename_outcome(const std::string& tree_directory, const RenameRecord& record);
 
+/// The directory that `path`, relative to the tree, is in, with a slash before it; "" for the tree itself.
+std::string parent_of(const std::string& path);
 /// What `path` is called when `from`, which may be a directory above it, is called `to`. Nothing if that
 /// changes nothing.
 std::optional<std::string> renamed_path(const std::string& path, const std::string& from,

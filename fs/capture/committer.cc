@@ -13,10 +13,6 @@ struct NullSink final : ByteSink {
   Result<void> write(Bytes) override { return {}; }
 };
 
-}  // namespace
-
-namespace {
-
 /// By how many pages a transaction that writes so many can make a database longer. SQLite adds a page without
 /// writing it in one case only: as a leaf of the freelist, and then a page that it does write names it, in 4
 /// bytes. And there is the lock page.

@@ -43,17 +43,13 @@ Result<std::size_t> WalView::read(MutableBytes into, std::uint64_t offset) const
 }
 
 void WalScanner::begin(const sqlite::WalHeader& header) {
+  end();
   header_ = header;
   committed_ = verified_ = Point{0, header.checksum};
   reach_ = written_to_ = 0;
   // Not reseal_from_: after going back to the WAL's start a transaction writes the header again.
   unsealed_last_ = 0;
   unsealed_open_ = unsealed_committed_ = false;
-  open_.clear();
-  candidates_.clear();
-  frames_.clear();
-  waiting_.clear();
-  size_ = Pgno{};
   frame_.resize(sqlite::frame_size(header.page_size));
 }
 

@@ -228,6 +228,12 @@ Result<bool> PosixFileSystem::exists(const std::string& path, Label label) {
   return errno_error(errno, describe(label, path));
 }
 
+Result<void> remove_if_there(FileSystem& files, const std::string& path, Label label) {
+  auto removed = files.remove(path, label);
+  if (!removed && removed.error().code != ErrorCode::kNotFound) return removed;
+  return {};
+}
+
 Result<void> replace_file(FileSystem& files, const std::string& path, Bytes content, Label label) {
   const std::string temporary = path + ".tmp";
   {

@@ -98,6 +98,8 @@ void enter_descriptor_table(int number);
 /// Writes a small file so that after a crash either the old or the new content is there: temporary file,
 /// fdatasync, rename, sync of the directory.
 Result<void> replace_file(FileSystem& files, const std::string& path, Bytes content, Label label);
+/// Removes a file; that there is none is no error.
+Result<void> remove_if_there(FileSystem& files, const std::string& path, Label label);
 /// Removes a directory with everything in it.
 Result<void> remove_tree(FileSystem& files, const std::string& path, Label label);
 /// Whole content of a small file; kInvalid if it is larger than `size_max`.

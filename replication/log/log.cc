@@ -18,12 +18,6 @@ constexpr const char* kResetDone = "/reset.done";
 
 Error invalid(const char* what) { return make_error(ErrorCode::kInvalid, std::string("log: ") + what); }
 
-Result<void> remove_if_there(FileSystem& files, const std::string& path, Label label) {
-  auto removed = files.remove(path, label);
-  if (!removed && removed.error().code != ErrorCode::kNotFound) return removed;
-  return {};
-}
-
 }  // namespace
 
 Log::Log(FileSystem& files, Clock& clock, std::string directory, DatabaseId id, LogOptions options)

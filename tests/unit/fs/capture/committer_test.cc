@@ -4,6 +4,7 @@
 #include "fs/capture/committer.h"
 
 #include <map>
+#include <numeric>
 
 #include "replication/log/reader.h"
 #include "replication/ltx/checksum.h"
@@ -104,6 +105,15 @@ class CommitterTest : public testing::Test {
     for (std::uint32_t n = 1; n <= count; ++n) fill(n, static_cast<int>(n)), all.push_back(n);
     ASSERT_TRUE(commit(transaction(count, all)));
     read_.clear();
+  }
+  /// New pages of `size` bytes, with other content than for any other size; as many as are one transaction in
+  /// memory if they are small, and a streamed one if they are large. Returns their numbers.
+  std::vector<std::uint32_t> fill_anew(std::uint32_t size) {
+    page_size_ = size;
+    std::vector<std::uint32_t> all(Committer::kInMemoryBytesMax / 65536 + 8);
+    std::iota(all.begin(), all.end(), 1U);
+    for (std::uint32_t n : all) fill(n, static_cast<int>(n + size / 512));
+    return all;
   }
   static std::vector<std::uint32_t> numbers(const Record& record) {
     std::vector<std::uint32_t> result;
@@ -255,10 +265,8 @@ TEST_F(CommitterTest, LargeTransactionsAreWrittenToTheLogAsTheyAreRead) {
 TEST_F(CommitterTest, APageThatCannotBeReadIsNoChangeSetSmallOrLarge) {
   for (std::uint32_t size : {512U, 65536U}) {
     SCOPED_TRACE(size);
-    page_size_ = size;
-    const std::uint32_t count = Committer::kInMemoryBytesMax / 65536 + 8;
-    Numbers all;
-    for (std::uint32_t n = 1; n <= count; ++n) fill(n, static_cast<int>(n + size / 512)), all.push_back(n);
+    const Numbers all = fill_anew(size);
+    const auto count = static_cast<std::uint32_t>(all.size());
     unreadable_ = Pgno{count / 2};
     const std::size_t before = records().size();
     const Position position = content_.position();
@@ -274,10 +282,8 @@ TEST_F(CommitterTest, WithoutRoomInTheLogNothingIsThereAndTheNextOneIs) {
   start_with(3);
   for (std::uint32_t size : {512U, 65536U}) {
     SCOPED_TRACE(size);
-    page_size_ = size;
-    const std::uint32_t count = Committer::kInMemoryBytesMax / 65536 + 8;
-    Numbers all;
-    for (std::uint32_t n = 1; n <= count; ++n) fill(n, static_cast<int>(n + size / 512)), all.push_back(n);
+    const Numbers all = fill_anew(size);
+    const auto count = static_cast<std::uint32_t>(all.size());
     const std::size_t before = records().size();
     files_.fail_nth(0, ENOSPC);
     auto appended = committer_.append(*log_, transaction(count, all));
@@ -294,10 +300,8 @@ TEST_F(CommitterTest, ATransactionThatChangedNothingNeedsNoRoom) {
   open();
   for (std::uint32_t size : {512U, 65536U}) {
     SCOPED_TRACE(size);
-    page_size_ = size;
-    const std::uint32_t count = Committer::kInMemoryBytesMax / 65536 + 8;
-    Numbers all;
-    for (std::uint32_t n = 1; n <= count; ++n) fill(n, static_cast<int>(n + size / 512)), all.push_back(n);
+    const Numbers all = fill_anew(size);
+    const auto count = static_cast<std::uint32_t>(all.size());
     ASSERT_TRUE(commit(transaction(count, all)));
     for (int room = 0; room < 3; ++room) {
       full_.fill_after(room);
