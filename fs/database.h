@@ -109,6 +109,9 @@ class Database : public std::enable_shared_from_this<Database> {
   Result<void> write_journal(const std::shared_ptr<File>& journal, Bytes bytes, std::uint64_t offset);
   Result<void> resize_journal(const std::shared_ptr<File>& journal, std::uint64_t size);
   void sync_journal();
+  /// A process that had the database open may have died: commits what it left whole in the WAL, which SQLite's
+  /// recovery would take for committed.
+  Result<void> capture_left_behind();
   /// No application has the WAL open, and one is about to: makes it one that can be read without its index.
   /// True if `wal` was changed.
   Result<bool> mend_wal(File& wal);
@@ -184,6 +187,7 @@ class Database : public std::enable_shared_from_this<Database> {
   Result<bool> repeats_committed_frames(File& wal, Bytes bytes, std::uint64_t offset) const;
   Result<void> capture_wal(const WalView& view, Bytes bytes, std::uint64_t offset);
   Result<void> commit_wal(const WalView& view, const WalTransaction& transaction);
+  Result<void> commit_all(std::optional<WalTransaction> transaction);
   Transaction transaction_of(const WalView& view, const WalTransaction& transaction);
   Result<bool> wal_mode_after(const WalView& view, const WalTransaction& transaction) const;
   void look_for_backfilled();

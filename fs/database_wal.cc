@@ -113,12 +113,25 @@ Result<void> Database::capture_wal(const WalView& view, Bytes bytes, std::uint64
   if (!transaction) return wal_->write_at(bytes, offset, kWriteWal);
   RILL_TRY(commit_wal(view, *transaction));
   // One write may complete several transactions (a WAL that is copied, frames repeated to fill a sector).
-  const WalView done(*wal_);
-  for (;;) {
-    RILL_ASSIGN(auto next, scanner_.written(done, scanner_.committed_end(), 0));
-    if (!next) return {};
-    RILL_TRY(commit_wal(done, *next));
+  RILL_ASSIGN(transaction, scanner_.written(WalView(*wal_), scanner_.committed_end(), 0));
+  return commit_all(std::move(transaction));
+}
+
+Result<void> Database::commit_all(std::optional<WalTransaction> transaction) {
+  const WalView view(*wal_);
+  while (transaction) {
+    RILL_TRY(commit_wal(view, *transaction));
+    RILL_ASSIGN(transaction, scanner_.written(view, scanner_.committed_end(), 0));
   }
+  return {};
+}
+
+Result<void> Database::capture_left_behind() {
+  std::scoped_lock lock(mutex_);
+  if (!captures(Caller::kApplication) || !wal_ || has_unlogged_writes()) return {};
+  RILL_ASSIGN(auto transaction, scanner_.left_behind(WalView(*wal_)));
+  if (transaction) RILL_TRY(require_writable());
+  return commit_all(std::move(transaction));
 }
 
 Result<void> Database::read_page_below(Pgno pgno, std::uint32_t page_size, MutableBytes into) {

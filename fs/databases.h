@@ -5,7 +5,6 @@
 // reconciling and repairing a wal-index on the primary) is handed to MountWork.
 #pragma once
 
-#include <condition_variable>
 #include <functional>
 #include <map>
 #include <memory>
@@ -180,7 +179,8 @@ class Databases final : public stream::Source, public stream::Sink {
   Result<void> discard(Prepared prepared);
   Result<std::shared_ptr<File>> put_in_place(const Prepared& prepared, int parent_fd,
                                              const std::string& path);
-  std::shared_ptr<Database> wait_until_installed(DatabaseId id);
+  /// Null if this node does not have it; kBusy while its first snapshot is being put in place.
+  Result<std::shared_ptr<Database>> installed(DatabaseId id) const;
 
   Environment& environment_;
   const NodeView node_;
@@ -194,7 +194,6 @@ class Databases final : public stream::Source, public stream::Sink {
   std::unordered_map<std::uint64_t, std::shared_ptr<SnapshotReceiver>> receiving_;
   std::unordered_map<std::uint64_t, Prepared> prepared_;
   std::unordered_set<std::uint64_t> installing_;  ///< prepared, or taken from there, and not yet in the tree
-  std::condition_variable installed_;
   std::unordered_map<const Database*, bool> reconciling_;
 
   /// A rename that was made in the tree and is not on disk everywhere else. Only within `rename`.

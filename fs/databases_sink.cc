@@ -15,9 +15,6 @@
 
 namespace rillfs {
 namespace {
-/// How long a change set waits for its database to be put in place before the snapshot is asked for again.
-constexpr std::chrono::seconds kInstallWait{10};
-
 /// The file is as the primary has it, as far as this process may change it.
 bool has_attributes(const std::string& file, const stream::DatabaseInfo& info) {
   struct stat status {};
@@ -48,7 +45,7 @@ Result<void> Databases::announce(const stream::DatabaseInfo& announced) {
     work->install(info.id);
     return {};
   }
-  auto database = wait_until_installed(info.id);
+  RILL_ASSIGN(auto database, installed(info.id));
   if (!database) return {};
   RILL_TRY(database->set_attributes(info.mode, info.uid, info.gid));
   if (work == nullptr) return {};
@@ -64,7 +61,7 @@ Result<void> Databases::drop(DatabaseId id) {
     receiving_.erase(id.value);
   }
   if (auto prepared = take_prepared(id)) return discard(std::move(*prepared));
-  auto database = wait_until_installed(id);
+  RILL_ASSIGN(auto database, installed(id));
   MountWork* work = work_;
   if (database && work != nullptr) work->remove(database);
   return {};
@@ -74,7 +71,8 @@ Result<void> Databases::begin_snapshot(const stream::DatabaseInfo& announced, co
                                        std::uint32_t page_size, Pgno) {
   const stream::DatabaseInfo info = with_overrides(announced);
   if (auto prepared = take_prepared(info.id)) RILL_TRY(discard(std::move(*prepared)));
-  if (auto database = wait_until_installed(info.id)) {
+  RILL_ASSIGN(auto database, installed(info.id));
+  if (database) {
     // What this node has beyond its primary lost: kept where a person can look at it.
     const Position here = database->published();
     const bool beyond =
@@ -127,7 +125,7 @@ Result<void> Databases::finish_snapshot(DatabaseId id) {
   RILL_TRY(receiver->verify());
   MountWork* work = work_;
   if (work == nullptr) return make_error(ErrorCode::kClosed, "the mount is going away");
-  if (auto database = wait_until_installed(id)) {
+  if (auto database = find_by_id(id)) {
     RILL_TRY(database->receive_snapshot(receiver->path(), receiver->content()));
     work->apply(database);
     return {};
@@ -181,7 +179,6 @@ Result<void> Databases::discard(Prepared prepared) {
   {
     std::scoped_lock lock(mutex_);
     installing_.erase(id.value);
-    installed_.notify_all();
   }
   prepared.recovered.log.reset();
   RILL_TRY(environment_.files.remove(prepared.file, "drop database"));
@@ -228,7 +225,6 @@ Result<bool> Databases::install_prepared(std::uint64_t parent_inode, int parent_
     by_place_[{parent_inode, name}] = database;
     by_id_[info.id.value] = database;
     installing_.erase(info.id.value);
-    installed_.notify_all();
   }
   spdlog::info("{}: snapshot complete, position {}", path, to_text(database->published()));
   progressed(*database);
@@ -246,7 +242,7 @@ Result<void> Databases::change_set(DatabaseId id, const stream::ChangeSetInfo& i
     RILL_TRY(receiver->change_set(info, image));
     return finish_snapshot(id);
   }
-  auto database = wait_until_installed(id);
+  RILL_ASSIGN(auto database, installed(id));
   if (!database)
     return make_error(ErrorCode::kPositionMismatch, "database " + to_hex(id.value) + " is not here");
   RILL_TRY(database->receive(info, image));
@@ -262,10 +258,10 @@ void Databases::gave_way(const std::string& aside, const std::string& path) {
   }
 }
 
-std::shared_ptr<Database> Databases::wait_until_installed(DatabaseId id) {
-  // Its snapshot is complete and about to be put in place by a thread that uses the mount.
-  std::unique_lock lock(mutex_);
-  installed_.wait_for(lock, kInstallWait, [&] { return !installing_.contains(id.value); });
+Result<std::shared_ptr<Database>> Databases::installed(DatabaseId id) const {
+  std::scoped_lock lock(mutex_);
+  // A thread that uses the mount puts it in place. That thread may need the workers, so they do not wait here.
+  if (installing_.contains(id.value)) return make_error(ErrorCode::kBusy, "its snapshot is being put in place");
   auto it = by_id_.find(id.value);
   return it == by_id_.end() ? nullptr : it->second;
 }

@@ -169,6 +169,16 @@ Result<std::optional<WalTransaction>> WalScanner::written(const WalView& view, s
   if (offset < sqlite::frame_offset(verified_.frame + 1, page_size())) refuse();
   RILL_TRY(note_headers(view, offset, size));
   reach_ = std::max(reach_, offset + size);
+  return next_transaction(view);
+}
+
+Result<std::optional<WalTransaction>> WalScanner::left_behind(const WalView& view) {
+  if (!header_ || candidates_.empty()) return std::nullopt;
+  reach_ = std::max(reach_, sqlite::frame_offset(candidates_.back() + 1, page_size()));
+  return next_transaction(view);
+}
+
+Result<std::optional<WalTransaction>> WalScanner::next_transaction(const WalView& view) {
   sqlite::FrameHeader header;
   while (!candidates_.empty() && verified_.frame < candidates_.back() &&
          sqlite::frame_offset(verified_.frame + 2, page_size()) <= reach_) {

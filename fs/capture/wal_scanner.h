@@ -13,7 +13,11 @@
 //     in mind as SQLite does (`reseal_from_`): an unsealed commit frame before it is complete as it is, one
 //     behind it waits to be sealed. Sealing continues the checksum in the header before that first frame,
 //     zero or abandoned as it may be; so does what follows a transaction that ends before it;
-//   - one frame may arrive in several writes, and one write may hold many frames.
+//   - one frame may arrive in several writes, and one write may hold many frames;
+//   - a writer may die in the middle of a frame. What the file held in the rest of its place from an older
+//     generation can be just what was to come: pages grow at one end. Then the frame is whole, and SQLite's
+//     recovery takes the transaction for committed. While the writer lives that is nobody's business; once
+//     it may be dead (`left_behind`) the scanner must see what recovery will see.
 //
 // Costs: nothing is verified until a frame with a commit field has been seen, since before that there is
 // nothing to find; then every frame is read once.
@@ -70,6 +74,9 @@ class WalScanner {
   /// Bytes [offset, offset + size) have been written or are about to be; `view` shows the WAL with them.
   /// Returns the transaction that they complete, if they do: call `commit` when it is safe, or `refuse` it.
   Result<std::optional<WalTransaction>> written(const WalView& view, std::uint64_t offset, std::size_t size);
+  /// Like `written`, with nothing new written, but counting what an older generation left in the rest of the
+  /// last frame: what SQLite's recovery finds in the file as it is.
+  Result<std::optional<WalTransaction>> left_behind(const WalView& view);
   /// The transaction found last is committed: it can no longer be overwritten.
   void commit(const WalTransaction& transaction);
   /// The write that would have completed it is not done: its bytes are as before.
@@ -108,6 +115,7 @@ class WalScanner {
   void note_rewrite(std::uint64_t offset);
   Result<void> note_headers(const WalView& view, std::uint64_t offset, std::size_t size);
   void note_header(std::uint32_t frame, Bytes header);
+  Result<std::optional<WalTransaction>> next_transaction(const WalView& view);
   Result<bool> verify_next(const WalView& view, sqlite::FrameHeader& header);
   Result<sqlite::WalChecksum> checksum_of(const WalView& view, std::uint32_t frame) const;
   WalTransaction take(Pgno commit);

@@ -1,5 +1,6 @@
 // Files in the tree: attributes, opening, reading, writing.
 #include <fcntl.h>
+#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -210,7 +211,8 @@ void Tree::open_file(std::uint64_t id, int flags, const Requester& who,
   if (!opened) return done(opened.error());
   Opened answer{false, wants_flush(binding.role)};
   if (first && binding.role == Role::kWal && who.caller == Caller::kApplication) {
-    auto mended = binding.database->mend_wal(**opened);
+    auto captured = binding.database->capture_left_behind();
+    auto mended = captured ? binding.database->mend_wal(**opened) : captured.error();
     if (!mended) {
       file->close();
       return done(mended.error());
@@ -328,7 +330,12 @@ void Tree::flush(std::uint64_t id, Caller caller, std::function<void(Result<void
   if (!found || caller == Caller::kDaemon || !databases_.is_primary()) return done({});
   auto binding = found->binding();
   auto io = binding.role == Role::kShm ? found->io() : nullptr;
-  if (io && binding.database->wal_index_is_behind(*io)) {
+  if (!io) return done({});
+  if (auto captured = binding.database->capture_left_behind(); !captured) {
+    spdlog::error("{}: the last commit of a process that has ended is not in the log: {}",
+                  binding.database->path(), captured.error().message);
+  }
+  if (binding.database->wal_index_is_behind(*io)) {
     return databases_.invalidate_wal_index(binding.database, [done = std::move(done)] { done({}); });
   }
   done({});

@@ -211,9 +211,9 @@ Result<void> Tree::refuse_on_replica(const Node& parent, const std::string& name
 
 Result<void> Tree::take_away(Node& parent, const std::string& name, const Database::Perform& perform) {
   Companion companion = companion_at(parent, name);
-  if (companion.database && companion.role == Role::kWal) return companion.database->remove_wal(perform);
-  if (companion.database && companion.role == Role::kJournal) {
-    RILL_TRY(companion.database->remove_journal(perform));
+  if (companion.database && (companion.role == Role::kWal || companion.role == Role::kJournal)) {
+    RILL_TRY(companion.role == Role::kWal ? companion.database->remove_wal(perform)
+                                          : companion.database->remove_journal(perform));
     if (companion.database->has_unlogged_writes()) databases_.reconcile_soon(companion.database);
     return {};
   }

@@ -17,6 +17,8 @@ namespace {
 constexpr std::size_t kFrameOverhead = 512;
 /// One trip to a worker, in bytes; the budget is freed after each.
 constexpr std::size_t kBatchSize = 512 * 1024;
+/// Putting a complete snapshot in place takes a few syncs.
+constexpr Duration kBusyDelay = std::chrono::milliseconds(5);
 constexpr Duration kResyncDelayMin = std::chrono::milliseconds(100);
 constexpr Duration kResyncDelayMax = std::chrono::seconds(30);
 
@@ -156,6 +158,10 @@ Task<bool> Subscriber::Impl::settle(SessionPtr session, InboxPtr inbox, const wi
       break;
     case Verdict::kRetry:
       if (inbox->dropped && !frame.message.has_drop()) co_return true;  // in vain
+      if (outcome.error.code == ErrorCode::kBusy) {
+        co_await session->closing().wait_for(kBusyDelay);
+        co_return false;
+      }
       spdlog::error("{}; replication of it waits and goes on by itself", what);
       co_await session->closing().wait_for(options_.retry_delay);
       co_return false;

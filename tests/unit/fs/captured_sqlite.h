@@ -87,6 +87,8 @@ class CapturingVfs {
   /// From now on every operation fails: the process is as good as dead.
   bool dead = false;
   bool power_safe_overwrite = true;
+  /// The process dies in its next write of a whole page to a WAL, of which so many bytes arrive. 0: it lives.
+  std::size_t dies_after = 0;
 
  private:
   enum class Kind { kOther, kDatabase, kWal, kJournal };
@@ -200,9 +202,12 @@ inline sqlite3_io_methods CapturingVfs::make_methods() {
     const auto offset = static_cast<std::uint64_t>(at);
     if (!database) return h->below()->pMethods->xWrite(h->below(), from, n, at);
     switch (h->kind) {
-      case Kind::kWal:
-        return h->vfs->code(database->write_wal(*h->file, bytes, offset, Caller::kApplication),
+      case Kind::kWal: {
+        h->vfs->dead = h->vfs->dies_after != 0 && bytes.size() > h->vfs->dies_after;
+        const Bytes arrives = h->vfs->dead ? bytes.first(h->vfs->dies_after) : bytes;
+        return h->vfs->code(database->write_wal(*h->file, arrives, offset, Caller::kApplication),
                             SQLITE_IOERR_WRITE);
+      }
       case Kind::kJournal:
         return h->vfs->code(database->write_journal(*h->file, bytes, offset), SQLITE_IOERR_WRITE);
       default:

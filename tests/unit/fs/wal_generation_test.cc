@@ -1,6 +1,6 @@
-// Goal: no commit is missed when SQLite writes a WAL's header again. Method: a WAL file that SQLite made is
-// fed to a Database as the writes of two processes; the first one rolls back, the second one's header has the
-// same salts and another checkpoint sequence.
+// Goal: no commit is missed when SQLite writes over an older generation of a WAL. Method: a WAL file that
+// SQLite made is fed to a Database as the writes of two processes, the first of which rolls back; and SQLite
+// dies in the middle of a frame whose rest the file holds already.
 #include <gtest/gtest.h>
 #include <sqlite3.h>
 
@@ -49,6 +49,39 @@ TEST(WalGeneration, HeaderWrittenAgainWithTheSameSaltsBeginsTheChainAnew) {
   ASSERT_TRUE(database->write_wal(wal_file, all.subspan(sqlite::kWalHeaderSize), sqlite::kWalHeaderSize,
                                   Caller::kApplication));
   EXPECT_GE(database->published().txid.value, 1U);
+}
+
+TEST(WalGeneration, FrameThatAnOlderGenerationMakesWholeIsCommitted) {
+  test::TemporaryDirectory directory;
+  PosixFileSystem files;
+  test::Primary primary(files, directory.file("data"));
+  ASSERT_TRUE(primary.start());
+  test::CapturingVfs vfs(primary);
+  {
+    test::Sqlite db(vfs.uri("a.db"));
+    // The long row fills the end of the table's page, which each of the others leaves as it is.
+    db.run(
+        "PRAGMA page_size=4096; PRAGMA journal_mode=WAL; CREATE TABLE t(id INTEGER PRIMARY KEY, x);"
+        "INSERT INTO t VALUES(1, zeroblob(2500)); PRAGMA wal_checkpoint(RESTART);"
+        "INSERT INTO t VALUES(2, 'old'); PRAGMA wal_checkpoint(RESTART);");
+    vfs.dies_after = 2048;
+    EXPECT_NE(db.try_run("INSERT INTO t VALUES(3, 'new')"), SQLITE_OK);
+    ASSERT_TRUE(vfs.dead);
+  }
+  auto database = primary.database("a.db");
+  const std::uint64_t before = database->published().txid.value;
+  ASSERT_TRUE(database->capture_left_behind());
+  EXPECT_EQ(database->published().txid.value, before + 1);
+  ASSERT_TRUE(database->capture_left_behind());
+  EXPECT_EQ(database->published().txid.value, before + 1);
+
+  vfs.dead = false;
+  vfs.dies_after = 0;
+  std::filesystem::remove(primary.tree() + "/a.db-shm");  // as the first opener empties it
+  test::Sqlite db(vfs.uri("a.db"));
+  EXPECT_EQ(db.number("SELECT count(*) FROM t"), 3);  // what SQLite's recovery finds
+  db.run("INSERT INTO t VALUES(4, 'next')");
+  EXPECT_EQ(database->published().txid.value, before + 2);
 }
 
 }  // namespace rillfs
