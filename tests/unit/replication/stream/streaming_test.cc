@@ -149,6 +149,17 @@ TEST_F(Streaming, WaitsForRoomAndGoesOnWithoutASnapshot) {
   EXPECT_EQ(primary.source.snapshot_count(), 1);
 }
 
+TEST_F(Streaming, TriesAgainSoonWhileADatabaseIsBeingMade) {
+  replica.options.retry_delay = std::chrono::hours(1);  // that of a full disk
+  auto id = primary.source.create("app.db", 5);
+  connect();
+  ASSERT_TRUE(replica.sink.wait_position(id, primary.source.position(id)));
+  replica.sink.fail_next({ErrorCode::kBusy, ErrorCode::kBusy, ErrorCode::kBusy});
+  primary.source.commit(id, "busy at first");
+  ASSERT_TRUE(replica.sink.wait_position(id, primary.source.position(id)));
+  EXPECT_EQ(primary.source.snapshot_count(), 1);
+}
+
 TEST_F(Streaming, ASlowReplicaHoldsNoMoreThanItsBudget) {
   replica.options.unprocessed_size_max = 1 << 20;
   auto slow = primary.source.create("slow.db", 1);
