@@ -204,7 +204,7 @@ class Databases final : public stream::Source, public stream::Sink {
   };
   std::optional<UnfinishedRename> unfinished_;
 
-  std::mutex listeners_mutex_;  ///< guards what follows; held while a listener runs
+  std::mutex listeners_mutex_;  ///< guards what follows; held while a listener runs, taken inside Database's
   std::function<void(DatabaseId)> changed_;
   std::function<void(const Progress&)> progressed_;
 

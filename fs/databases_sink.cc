@@ -274,9 +274,10 @@ void Databases::progressed(const Database& database) {
 }
 
 void Databases::report(const Database& database) {
+  const DatabaseId id = database.id();
   // The position is read under the lock, so that no older one is reported after a newer one.
   std::scoped_lock lock(listeners_mutex_);
-  if (progressed_) progressed_({database.id(), database.published(), database.applied_position()});
+  if (progressed_) progressed_({id, database.published(), database.applied_position()});
 }
 
 void Databases::listen(std::function<void(const Progress&)> progressed) {

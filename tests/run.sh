@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds with tests and runs them all. From a clean clone of Debian 12, as root, it needs nothing but this.
-#   run.sh                     unit tests, cluster tests, a sample of SQLite's own suite on a mount
+#   run.sh                     unit tests, cluster tests, a sample of SQLite's own suite with a replica
 #   run.sh --unit | --cluster | --sqlite   only these
 #   run.sh --sanitize address|thread   the same with a sanitizer, in build-asan or build-tsan
 #   run.sh -k TEXT             only cluster tests whose name has TEXT in it
@@ -98,7 +98,7 @@ if [ $sqlite = yes ] && [ ${#filter[@]} = 0 ]; then
   if [ $code = 3 ]; then
     echo "left out: SQLite's suite" >&2
   elif [ $code = 0 ]; then
-    RILLFS=$PWD/$build/rillfs PYTHONDONTWRITEBYTECODE=1 timeout -k 30 1200 python3 tests/sqlite/suite.py \
+    RILLFS=$PWD/$build/rillfs PYTHONDONTWRITEBYTECODE=1 timeout -k 30 1200 python3 tests/sqlite/suite.py --replica \
       --junit "$results/sqlite.xml" || code=$?
     [ -e "$results/sqlite.xml" ] || failed_runs=$((failed_runs + 1))
   else

@@ -2,6 +2,7 @@
 // mount (captured_sqlite.h).
 #include "fs/databases.h"
 
+#include <atomic>
 #include <future>
 #include <thread>
 
@@ -54,6 +55,25 @@ TEST_F(DatabasesTest, ProgressOnAMountThreadIsReportedByOneWithTheNetworksDescri
   });
   EXPECT_EQ(table.get_future().get(), 0);
   mount_thread.join();
+  primary.databases().listen(std::function<void(const stream::Sink::Progress&)>());
+}
+
+TEST_F(DatabasesTest, ProgressIsReportedWhileAChangeIsToldOfTheSameDatabase) {
+  Primary primary(files_, data_.file("data"));
+  ASSERT_TRUE(primary.start());
+  CapturingVfs vfs(primary);
+  Sqlite db(vfs.uri("app.db"));
+  db.run("CREATE TABLE t(n)");
+  auto database = primary.database("app.db");
+  // Each takes the database's lock and the listeners': in one order, or they wait for each other for ever.
+  primary.databases().listen([](const stream::Sink::Progress&) {});
+  std::atomic<bool> over{false};
+  std::thread progress([&] {
+    while (!over) primary.databases().progressed(*database);
+  });
+  for (std::uint32_t i = 0; i < 500; ++i) EXPECT_TRUE(database->set_attributes(0600 + (i & 1), 0, 0));
+  over = true;
+  progress.join();
   primary.databases().listen(std::function<void(const stream::Sink::Progress&)>());
 }
 
