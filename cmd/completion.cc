@@ -43,7 +43,7 @@ std::string joined(const Command& command) {
 }
 
 /// In single quotes, for all three shells: a quote becomes a typographic one, which needs no escaping.
-std::string quoted(std::string text) {
+std::string in_quotes(std::string_view text) {
   std::string out = "'";
   for (char c : text) {
     if (c == '\'')
@@ -132,11 +132,11 @@ std::string fish(const std::vector<Command>& commands) {
   for (const Command& command : commands) {
     std::string at = "complete -c rillfs -n \"__rillfs_at '" + command.path + "'\"";
     for (std::size_t i = 0; i < command.subcommands.size(); ++i)
-      out += at + " -f -a " + command.subcommands[i] + " -d " + quoted(command.subcommand_help[i]) + "\n";
+      out += at + " -f -a " + command.subcommands[i] + " -d " + in_quotes(command.subcommand_help[i]) + "\n";
     for (const Flag& flag : command.flags) {
       bool is_long = flag.name[1] == '-';
       out += at + (is_long ? " -l " + flag.name.substr(2) : " -s " + flag.name.substr(1)) + " -d " +
-             quoted(flag.help) + "\n";
+             in_quotes(flag.help) + "\n";
     }
   }
   return out;

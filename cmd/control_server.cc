@@ -55,11 +55,12 @@ struct ControlServer::State : std::enable_shared_from_this<State> {
       std::lock_guard lock(mutex);
       ++running;
     }
-    asio::co_spawn(strand, (this->*body)(std::move(socket)), [self = shared_from_this()](std::exception_ptr) {
-      std::lock_guard lock(self->mutex);
-      --self->running;
-      self->idle.notify_all();
-    });
+    asio::co_spawn(strand, (this->*body)(std::move(socket)),
+                   [self = shared_from_this()](const std::exception_ptr&) {
+                     std::lock_guard lock(self->mutex);
+                     --self->running;
+                     self->idle.notify_all();
+                   });
   }
 
   asio::awaitable<void> accept(std::shared_ptr<stream_protocol::socket>) {

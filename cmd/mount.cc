@@ -46,6 +46,7 @@ sigset_t awaited_signals() {
 /// Starts the configured command in the daemon's working directory with its standard streams.
 Result<pid_t> start_command(const std::vector<std::string>& command) {
   std::vector<char*> argv;
+  argv.reserve(command.size() + 1);
   for (const std::string& word : command) argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
   const pid_t pid = ::fork();

@@ -18,7 +18,7 @@ std::string bar_text(std::uint64_t done, std::uint64_t total, std::size_t width)
          std::string(3 - percent.size(), ' ') + percent + "%";
 }
 
-ProgressBar::ProgressBar(std::string title, bool quiet)
+ProgressBar::ProgressBar(const std::string& title, bool quiet)
     : title_(printable(title)),
       enabled_(!quiet && isatty(STDERR_FILENO) == 1),
       started_(std::chrono::steady_clock::now()),

@@ -9,7 +9,7 @@ namespace rillfs::cmd {
 
 class ProgressBar {
  public:
-  ProgressBar(std::string title, bool quiet);
+  ProgressBar(const std::string& title, bool quiet);
   ~ProgressBar();  ///< clears the line
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;

@@ -109,8 +109,8 @@ class Database : public std::enable_shared_from_this<Database> {
   Result<void> write_journal(const std::shared_ptr<File>& journal, Bytes bytes, std::uint64_t offset);
   Result<void> resize_journal(const std::shared_ptr<File>& journal, std::uint64_t size);
   void sync_journal();
-  /// A process that had the database open may have died: commits what it left whole in the WAL, which SQLite's
-  /// recovery would take for committed.
+  /// A process that had the database open may have died: commits what it left whole in the WAL, which
+  /// SQLite's recovery would take for committed.
   Result<void> capture_left_behind();
   /// No application has the WAL open, and one is about to: makes it one that can be read without its index.
   /// True if `wal` was changed.
@@ -120,6 +120,16 @@ class Database : public std::enable_shared_from_this<Database> {
   /// the commit point.
   Result<void> remove_wal(const Perform& perform);
   Result<void> remove_journal(const Perform& perform);
+  // --- transactions over several databases: databases_attached.cc
+  /// This one's journal names the super-journal `name` (without a directory), and there is something to
+  /// commit.
+  bool is_part_of(std::string_view name) const;
+  /// The change set is in the log, durable if the application asked for that, and shown to nobody. Nothing
+  /// else may be written until it is finished or revoked.
+  Result<void> prepare_commit();
+  /// Shows it. Cannot be refused any more: what fails closes the database to writers.
+  void finish_commit();
+  void revoke_commit();
   /// The wal-index that `shm` holds lags behind what was captured: its writer died between its last WAL write
   /// and publishing the index. Called at FLUSH, when the kernel has just written the mapping back.
   bool wal_index_is_behind(File& shm) const;
@@ -196,6 +206,9 @@ class Database : public std::enable_shared_from_this<Database> {
   // database_journal.cc
   Result<void> write_checkpoint(Bytes bytes, std::uint64_t offset);
   Result<void> commit_journal();
+  struct Prepared;
+  Result<Prepared> append_staged();
+  void show_staged(const Prepared& prepared);
   Result<Transaction> staged_transaction();
   bool committed_wal_mode(const Transaction& transaction) const;
   Result<void> note_journal_header(File& journal);
@@ -240,6 +253,12 @@ class Database : public std::enable_shared_from_this<Database> {
   Staging staging_;
   bool journal_hot_ = false;     ///< a rollback journal's header stands: a transaction is open
   bool journal_synced_ = false;  ///< the application asked for durability in this transaction
+  struct Prepared {
+    bool changed = false;  ///< there is a change set
+    bool wal_mode = false;
+    std::uint64_t size = 0;  ///< bytes of the file afterwards
+  };
+  std::optional<Prepared> prepared_;  ///< in the log, and not decided
   std::string failure_;
   std::optional<Position> file_holds_;  ///< newest position that the database file itself is known to hold
   bool advancing_ = false;              ///< a new base is being recorded

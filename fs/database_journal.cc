@@ -8,8 +8,10 @@
 // The way of a commit, top to bottom: remove_journal / resize_journal / write_journal ->
 // commit_at_journal_end
 // -> commit_journal -> Committer::append -> sync -> copy the staged pages -> publish -> the call itself.
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "fs/database.h"
 #include "fs/sqlite/database_header.h"
@@ -74,7 +76,10 @@ Result<void> Database::resize(std::uint64_t size, Caller caller) {
     return Error{ErrorCode::kReadOnly, EROFS, "writes go to the primary: this node is a replica"};
   }
   if (!captures(caller)) return file_->truncate(size, kWriteDatabase);
-  if (journal_hot_) return staging_.resize(*file_, size);
+  if (journal_hot_) {
+    if (prepared_) RILL_TRY(require_writable());
+    return staging_.resize(*file_, size);
+  }
   const bool checkpoint = scanner_.header() && wal_mode_ && size != 0;
   RILL_ASSIGN(std::uint64_t present, file_->size(kWriteDatabase));
   // A checkpoint sets the size that its last transaction committed, and so does a rollback-journal commit,
@@ -185,40 +190,86 @@ bool Database::committed_wal_mode(const Transaction& transaction) const {
   return header ? header->is_wal() : wal_mode_;
 }
 
-Result<void> Database::commit_journal() {
-  if (staging_.empty()) return {};
+Result<Database::Prepared> Database::append_staged() {
   RILL_TRY(require_writable());
   RILL_ASSIGN(Transaction transaction, staged_transaction());
-  RILL_ASSIGN(std::uint64_t size,
+  Prepared prepared;
+  RILL_ASSIGN(prepared.size,
               staging_.size() ? Result<std::uint64_t>(*staging_.size()) : file_->size(kJournal));
-  const bool wal_mode = committed_wal_mode(transaction);
-  bool changed = false;
-  RILL_TRY(append_transaction(transaction, &changed));
-  if (changed && journal_synced_) {
+  prepared.wal_mode = committed_wal_mode(transaction);
+  RILL_TRY(append_transaction(transaction, &prepared.changed));
+  if (prepared.changed && journal_synced_) {
     if (auto synced = log_->sync(); !synced) {
       fail(synced.error());
-      return synced;
+      return synced.error();
     }
   }
+  return prepared;
+}
+
+void Database::show_staged(const Prepared& prepared) {
+  wal_mode_ = prepared.wal_mode;
+  staging_.clear();
+  if (!prepared.changed) return;
+  file_holds_ = committer_.pending_position();
+  publish();
+  environment_.backfilled(info_.id);
+}
+
+Result<void> Database::commit_journal() {
+  if (staging_.empty()) return {};
+  RILL_ASSIGN(const Prepared prepared, append_staged());
   bool untouched = false;
-  if (auto copied = staging_.copy_to(*file_, size, &untouched); !copied) {
+  if (auto copied = staging_.copy_to(*file_, prepared.size, &untouched); !copied) {
     // No room: the application rolls back, and goes on once there is. But if some staged pages may be in the
     // file already, only the log, which has them all, can make it whole.
     const bool harmless = untouched && copied.error().code == ErrorCode::kNoSpace;
-    if (harmless && changed) {
+    if (harmless && prepared.changed) {
       if (auto revoked = committer_.revoke(*log_); !revoked) fail(revoked.error());
     }
     if (!harmless) fail(copied.error());
     return copied;
   }
-  wal_mode_ = wal_mode;
-  staging_.clear();
-  if (changed) {
-    file_holds_ = committer_.pending_position();
-    publish();
-    environment_.backfilled(info_.id);
-  }
+  show_staged(prepared);
   return {};
+}
+
+bool Database::is_part_of(std::string_view name) const {
+  std::scoped_lock lock(mutex_);
+  if (!captures(Caller::kApplication) || !journal_hot_ || staging_.empty()) return false;
+  const std::string path = environment_.tree_directory() + "/" + info_.path + "-journal";
+  auto journal = environment_.files.open(path, OpenMode::kRead, kJournal);
+  auto size = journal ? (*journal)->size(kJournal) : journal.error();
+  if (!size) return false;
+  Buffer end(std::min<std::uint64_t>(*size, sqlite::kSuperJournalRecordMax));
+  if (!(*journal)->read_exact_at(end, *size - end.size(), kJournal)) return false;
+  const auto named = sqlite::parse_super_journal_name(end);
+  // By what path the application knows the directory is its own affair; the name itself has random digits.
+  return named && std::string_view(*named).substr(named->rfind('/') + 1) == name;
+}
+
+Result<void> Database::prepare_commit() {
+  std::scoped_lock lock(mutex_);
+  if (staging_.empty()) return {};
+  RILL_ASSIGN(prepared_, append_staged());
+  return {};
+}
+
+void Database::finish_commit() {
+  std::scoped_lock lock(mutex_);
+  if (!prepared_) return;
+  const Prepared prepared = *std::exchange(prepared_, std::nullopt);
+  bool untouched = false;
+  if (auto copied = staging_.copy_to(*file_, prepared.size, &untouched); !copied) return fail(copied.error());
+  show_staged(prepared);
+}
+
+void Database::revoke_commit() {
+  std::scoped_lock lock(mutex_);
+  if (!prepared_) return;
+  const bool changed = std::exchange(prepared_, std::nullopt)->changed;
+  if (!changed) return;
+  if (auto revoked = committer_.revoke(*log_); !revoked) fail(revoked.error());
 }
 
 }  // namespace rillfs

@@ -124,6 +124,8 @@ bool Database::captures(Caller caller) const {
 }
 
 Result<void> Database::require_writable() const {
+  if (prepared_)
+    return errno_error(EBUSY, info_.path + ": a transaction over several databases is being committed");
   if (failure_.empty()) return {};
   return errno_error(EIO, info_.path + " is closed to writers since " + failure_);
 }

@@ -15,6 +15,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "fs/attached_record.h"
 #include "fs/database.h"
 #include "fs/delayed_tasks.h"
 #include "fs/environment.h"
@@ -95,6 +96,9 @@ class Databases final : public stream::Source, public stream::Sink {
   /// their files' names whenever the node dies. Fails only where nothing was renamed. The caller lets one in
   /// at a time (databases_rename.cc).
   Result<void> rename(const Rename& rename, const Database::Perform& perform);
+  /// `unlink` removes the super-journal of a transaction over several databases: that commits it in all of
+  /// them (databases_attached.cc).
+  Result<void> commit_attached(const std::string& super_journal, const Database::Perform& unlink);
   /// Replicated ones.
   bool any_below(const std::string& directory) const;
   /// Those that may become replicated, too.
@@ -156,6 +160,10 @@ class Databases final : public stream::Source, public stream::Sink {
   void move_in_memory(const Rename& rename, RenameRecord record);
   Result<void> finish_rename();
   Result<void> settle_rename();
+  std::vector<std::shared_ptr<Database>> members_of(const std::string& super_journal) const;
+  Result<void> begin_settling_attached();
+  Result<void> take_back_undecided(log::Log& log, DatabaseId id, const std::string& path) const;
+  Result<void> end_settling_attached();
   Result<void> recover_one(DatabaseId id);
   /// What recovering one database met: the others go on. Any other error ends the start.
   Result<void> met_damage(DatabaseId id, const Error& error);
@@ -203,6 +211,10 @@ class Databases final : public stream::Source, public stream::Sink {
     std::shared_ptr<Database> replaced;  ///< null for none
   };
   std::optional<UnfinishedRename> unfinished_;
+
+  std::mutex attached_mutex_;  ///< one transaction over several databases at a time; taken before all others
+  /// Found by recovery, and only during it: databases that must not have more than they had before.
+  std::optional<AttachedRecord> attached_;
 
   std::mutex listeners_mutex_;  ///< guards what follows; held while a listener runs, taken inside Database's
   std::function<void(DatabaseId)> changed_;

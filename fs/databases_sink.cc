@@ -260,8 +260,10 @@ void Databases::gave_way(const std::string& aside, const std::string& path) {
 
 Result<std::shared_ptr<Database>> Databases::installed(DatabaseId id) const {
   std::scoped_lock lock(mutex_);
-  // A thread that uses the mount puts it in place. That thread may need the workers, so they do not wait here.
-  if (installing_.contains(id.value)) return make_error(ErrorCode::kBusy, "its snapshot is being put in place");
+  // A thread that uses the mount puts it in place. That thread may need the workers, so they do not wait
+  // here.
+  if (installing_.contains(id.value))
+    return make_error(ErrorCode::kBusy, "its snapshot is being put in place");
   auto it = by_id_.find(id.value);
   return it == by_id_.end() ? nullptr : it->second;
 }

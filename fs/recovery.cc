@@ -66,6 +66,7 @@ Result<void> Databases::recover() {
   }
   RILL_TRY(empty_leftovers());
   RILL_TRY(settle_rename());
+  RILL_TRY(begin_settling_attached());
   RILL_ASSIGN(auto entries, files.list(environment_.databases_directory(), kRecover));
   for (const DirectoryEntry& entry : entries) {
     auto id = from_hex(entry.name);
@@ -73,7 +74,7 @@ Result<void> Databases::recover() {
     if (auto recovered = recover_one(DatabaseId{*id}); !recovered)
       RILL_TRY(met_damage(DatabaseId{*id}, recovered.error()));
   }
-  return {};
+  return end_settling_attached();
 }
 
 /// What was being made when the last run ended: everything in spool/, copies in parked/ that were not
@@ -118,6 +119,7 @@ Result<void> Databases::recover_one(DatabaseId id) {
         "durable; they are cut off",
         info.path, opened.torn_bytes);
   }
+  RILL_TRY(take_back_undecided(*opened.log, id, info.path));
   const Position end = opened.log->end().position;
   RILL_ASSIGN(bool there, files.exists(file_path, kRecover));
   // Without a first commit it is no replicated database: what lies in the tree, with whatever lies beside it,

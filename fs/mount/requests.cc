@@ -208,10 +208,10 @@ void on_open(fuse_req_t request, fuse_ino_t id, fuse_file_info* info) {
     const Requester who = requester(request);
     fuse_file_info answer = *info;
     answer.fh = who.caller == Caller::kDaemon ? kDaemonHandle : 0;
-    context(request).tree.open_file(id, info->flags, who,
-                                    [request, id, caller = who.caller, answer](Result<Tree::Opened> opened) {
-                                      answer_open(request, id, caller, answer, opened);
-                                    });
+    context(request).tree.open_file(
+        id, info->flags, who, [request, id, caller = who.caller, answer](const Result<Tree::Opened>& opened) {
+          answer_open(request, id, caller, answer, opened);
+        });
   });
 }
 
@@ -398,7 +398,6 @@ int to_errno(const Error& error) {
     case ErrorCode::kNotFound:
       return ENOENT;
     case ErrorCode::kReadOnly:
-      return EROFS;
     case ErrorCode::kFenced:
       return EROFS;
     case ErrorCode::kBusy:

@@ -217,6 +217,8 @@ Result<void> Tree::take_away(Node& parent, const std::string& name, const Databa
     if (companion.database->has_unlogged_writes()) databases_.reconcile_soon(companion.database);
     return {};
   }
+  if (databases_.is_primary() && sqlite::is_super_journal_name(name))
+    return databases_.commit_attached(relative_path(parent, name), perform);
   auto database = companion.database ? nullptr : database_at(parent, name);
   RILL_TRY(perform());
   if (database) databases_.drop(parent.id(), name);

@@ -45,6 +45,7 @@ Result<void> Log::load(const LogState& start_if_empty, Txid verify_from, std::ui
     const SegmentInfo& last = segments_.back();
     RILL_ASSIGN(file_, files_.open(path_of(last.first), OpenMode::kReadWrite, kOpen));
     if (torn_bytes != 0) RILL_TRY(file_->truncate(last.size, kOpen));
+    undo_ = found.undo;
   }
   RILL_TRY(file_->sync_data(kOpen));
   RILL_TRY(files_.sync_directory(directory_, kOpen));

@@ -55,8 +55,8 @@ class Log {
   /// replaces all that is in the log, at once even for a crash, and is durable. Until then the old log stays
   /// as it is.
   Result<Appender> reset(const NewRecord& snapshot);
-  /// Takes back the last record, which nobody was told about. Only once after each append; not after reset.
-  /// If power fails before the next sync() the record may be there again.
+  /// Takes back the last record, which nobody was told about. Only once after each append or after open; not
+  /// after reset. If power fails before the next sync() the record may be there again.
   Result<void> cut_last();
 
   /// When this returns, everything appended before the call is durable. Callers that wait at the same time
@@ -78,12 +78,6 @@ class Log {
 
  private:
   friend class Appender;
-
-  /// Where the log ended before the last record.
-  struct Undo {
-    LogState end;
-    std::uint64_t segment_size = 0;
-  };
 
   Log(FileSystem& files, Clock& clock, std::string directory, DatabaseId id, LogOptions options);
 

@@ -141,6 +141,7 @@ class Scanner {
   }
 
   Result<void> scan_records(const Segment& segment, bool has_next) {
+    scan_.undo.reset();
     std::uint64_t offset = kSegmentHeaderSize;
     while (offset < segment.size) {
       RILL_ASSIGN(auto record, read_record(segment, offset, scan_.end, id_, verify_from_));
@@ -149,6 +150,7 @@ class Scanner {
         scan_.torn_bytes = segment.size - offset;
         break;
       }
+      scan_.undo = Undo{scan_.end, offset};
       scan_.end = record->state_after();
       offset += record_size(record->image_size);
     }

@@ -2,6 +2,7 @@
 // Changes nothing on disk.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,9 +18,16 @@ struct SegmentInfo {
   std::int64_t last_timestamp_ms = 0;  ///< of its last record
 };
 
+/// Where the log ended before its last record.
+struct Undo {
+  LogState end;
+  std::uint64_t segment_size = 0;  ///< of the segment with the record
+};
+
 struct Scan {
   std::vector<SegmentInfo> segments;  ///< ascending; the last may have to be cut to its `size`
   LogState end;
+  std::optional<Undo> undo;       ///< nothing if the last segment has no record
   std::uint64_t torn_bytes = 0;   ///< after the last segment's `size`, or all of `torn_segment`
   std::string torn_segment_path;  ///< a last segment whose header is torn: to be removed; empty if none
 };

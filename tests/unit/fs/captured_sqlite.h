@@ -148,6 +148,10 @@ class CapturingVfs {
     CapturingVfs* vfs = self(v);
     if (vfs->dead) return SQLITE_IOERR_DELETE;
     const std::string name = name_of(path);  // the companion looks into it
+    if (sqlite::is_super_journal_name(name)) {
+      auto unlink = [&] { return vfs->primary_.files().remove(path, "test: unlink"); };
+      return vfs->code(vfs->primary_.databases().commit_attached(name, unlink), SQLITE_IOERR_DELETE);
+    }
     auto companion = sqlite::split_companion(name);
     auto database = companion ? vfs->primary_.database(std::string(companion->base)) : nullptr;
     if (!database || companion->kind == sqlite::Companion::kShm)
