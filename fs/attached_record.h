@@ -4,10 +4,10 @@
 //   {"super_journal": "a.db-mj0123456789", "super_journal_hex": "...",
 //    "databases": [{"id": "<database id>", "txid": n}, ...]}
 //
-// SQLite commits such a transaction by deleting its super-journal. A node that dies meanwhile finds the record
-// at its next start: if the super-journal is still there, what the logs have after `txid` is taken back; if it
-// is gone, all of it counts. So all databases have the transaction or none. One at a time, so there is one
-// record.
+// SQLite commits such a transaction by deleting its super-journal. A node that dies meanwhile finds the
+// record at its next start: if the super-journal is still there, what the logs have after `txid` is taken
+// back; if it is gone, all of it counts. So all databases have the transaction or none. One at a time, so
+// there is one record.
 #pragma once
 
 #include <optional>
@@ -22,7 +22,7 @@
 namespace rillfs {
 
 struct AttachedRecord {
-  std::string super_journal;  ///< relative to the tree
+  std::string super_journal;                           ///< relative to the tree
   std::vector<std::pair<DatabaseId, Txid>> databases;  ///< and where each stood before
 };
 

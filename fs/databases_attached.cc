@@ -45,7 +45,8 @@ Result<void> Databases::commit_attached(const std::string& super_journal, const 
   if (done) done = unlink();
   if (!done) {
     for (const auto& one : members) one->revoke_commit();
-  } else if (auto synced = files.sync_directory(environment_.tree_directory() + parent_of(super_journal), kCommit);
+  } else if (auto synced =
+                 files.sync_directory(environment_.tree_directory() + parent_of(super_journal), kCommit);
              !synced) {
     // It is done, and cannot be undone; only a power cut now would.
     spdlog::error("{}: its removal may not be on disk: {}", super_journal, synced.error().message);

@@ -22,14 +22,14 @@ constexpr Duration kAcceptRetry = std::chrono::milliseconds(100);
 
 class Publisher::Impl {
  public:
-  Impl(Node& node, Source& source, wire::Transport& transport, const Clock& clock, wire::Executor network,
-       wire::Executor workers, PublisherOptions options)
+  Impl(Node& node, Source& source, wire::Transport& transport, const Clock& clock,
+       const wire::Executor& network, wire::Executor workers, PublisherOptions options)
       : node_(node),
         source_(source),
         transport_(transport),
         clock_(clock),
         network_(network),
-        workers_(workers),
+        workers_(std::move(workers)),
         options_(std::move(options)),
         tasks_(network),
         stopping_(network) {}

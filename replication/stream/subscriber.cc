@@ -14,8 +14,8 @@ namespace rillfs::stream {
 using wire::Task;
 
 Subscriber::Impl::Impl(Node& node, Sink& sink, wire::Transport& transport, FileSystem& files,
-                       const Clock& clock, Random& random, wire::Executor network, wire::Executor workers,
-                       SubscriberOptions options)
+                       const Clock& clock, Random& random, const wire::Executor& network,
+                       wire::Executor workers, SubscriberOptions options)
     : node_(node),
       sink_(sink),
       transport_(transport),
@@ -23,7 +23,7 @@ Subscriber::Impl::Impl(Node& node, Sink& sink, wire::Transport& transport, FileS
       clock_(clock),
       random_(random),
       network_(network),
-      workers_(workers),
+      workers_(std::move(workers)),
       options_(std::move(options)),
       tasks_(network),
       progress_(clock),

@@ -17,7 +17,7 @@ namespace rillfs::stream {
 class Subscriber::Impl {
  public:
   Impl(Node& node, Sink& sink, wire::Transport& transport, FileSystem& files, const Clock& clock,
-       Random& random, wire::Executor network, wire::Executor workers, SubscriberOptions options);
+       Random& random, const wire::Executor& network, wire::Executor workers, SubscriberOptions options);
 
   void start();                                     // owner's thread
   void stop();                                      // owner's thread

@@ -1,6 +1,6 @@
 // Goal: a transaction over attached databases is in all of them or in none, wherever the node is killed, and
-// once COMMIT has returned it is in all. Method: SQLite on a captured primary; every call that changes the data
-// directory from BEGIN on is the last one once, and so is every call of the start after it.
+// once COMMIT has returned it is in all. Method: SQLite on a captured primary; every call that changes the
+// data directory from BEGIN on is the last one once, and so is every call of the start after it.
 #include <gtest/gtest.h>
 
 #include "unit/fs/captured_sqlite.h"
@@ -22,7 +22,8 @@ class AttachedCommit : public ::testing::TestWithParam<const char*> {
     Primary primary(sound, prepared_.file("data"));
     ASSERT_TRUE(primary.start());
     CapturingVfs vfs(primary);
-    for (const char* name : {"a.db", "b.db"}) Sqlite(vfs.uri(name)).run("CREATE TABLE t(n); INSERT INTO t VALUES(1)");
+    for (const char* name : {"a.db", "b.db"})
+      Sqlite(vfs.uri(name)).run("CREATE TABLE t(n); INSERT INTO t VALUES(1)");
   }
   void fresh_copy() {
     fs::remove_all(work_.file("data"));
@@ -33,7 +34,8 @@ class AttachedCommit : public ::testing::TestWithParam<const char*> {
     return "ATTACH '" + vfs.uri("b.db") + "' AS b; ATTACH '" + vfs.uri("new.db") +
            "' AS c; PRAGMA main.journal_mode=" + mode + "; PRAGMA b.journal_mode=" + mode +
            "; PRAGMA c.journal_mode=" + mode +
-           "; BEGIN; INSERT INTO main.t VALUES(2); INSERT INTO b.t VALUES(2); CREATE TABLE c.t AS SELECT 2 AS n;"
+           "; BEGIN; INSERT INTO main.t VALUES(2); INSERT INTO b.t VALUES(2); CREATE TABLE c.t AS SELECT 2 "
+           "AS n;"
            "COMMIT";
   }
   /// The transaction, with the `n`-th changing call as the last one. True if COMMIT returned.
