@@ -173,9 +173,19 @@ class Scanner {
       RILL_ASSIGN(durable, was_durable(segment, kSegmentHeaderSize, segment.first, id_));
     }
     if (durable) return corrupt(segment.path, 0, "damaged header, and a record says it was durable");
+    if (skipped_) RILL_TRY(scan_skipped());
+    if (!scan_.segments.empty() && scan_.end.position.txid.next() != segment.first)
+      return corrupt(segment.path, 0, "damaged header, and the segment before ends elsewhere");
     scan_.torn_bytes = segment.size;
     scan_.torn_segment_path = segment.path;
     return {};
+  }
+
+  /// The segment before was not read, and what said where the log stands after it is torn.
+  Result<void> scan_skipped() {
+    RILL_ASSIGN(Segment segment, open_segment(files_, directory_, scan_.segments.back().first));
+    scan_.segments.pop_back();
+    return scan_records(segment, true);
   }
 
   FileSystem& files_;

@@ -162,6 +162,39 @@ TEST_F(LogTest, RefusesDamageBeforeTheLastSegment) {
   EXPECT_EQ(try_open().error().code, ErrorCode::kCorrupt);
 }
 
+TEST_F(LogTest, ATornHeaderAfterATrustedSegmentLeavesTheLogAtThatSegmentsEnd) {
+  options.segment_size_max = 1;  // a segment for each record
+  open();
+  append(1);
+  const LogState first = log->end();
+  append(1);
+  log.reset();
+  overwrite(segment_path(2), "torn");
+  open(Txid{1});
+  EXPECT_EQ(log->end(), first);
+  database.move_to(first.position.txid, first.position.checksum);
+  append(1);
+  log.reset();
+  open();
+  EXPECT_EQ(read_all(Txid{2}), 2u);
+}
+
+TEST_F(LogTest, ATornHeaderWhoseNameSaysThatRecordsAreMissingIsCorruption) {
+  options.segment_size_max = 1;
+  open();
+  append(2);
+  log.reset();
+  std::filesystem::resize_file(segment_path(1), kSegmentHeaderSize);
+  overwrite(segment_path(2), "torn");
+  const auto before = contents();
+  for (Txid trusted : {Txid{}, Txid{1}}) {
+    auto opened = try_open(trusted);
+    ASSERT_FALSE(opened);
+    EXPECT_EQ(opened.error().code, ErrorCode::kCorrupt);
+    EXPECT_EQ(contents(), before);
+  }
+}
+
 TEST_F(LogTest, RemovesALastSegmentWithATornHeader) {
   options.segment_size_max = 1;
   open();
