@@ -11,6 +11,18 @@
 
 namespace rillfs::stream {
 
+/// a - b and a + b, or the nearest there is: a peer's clock and the times in its log can be anything.
+inline std::int64_t bounded_difference(std::int64_t a, std::int64_t b) {
+  std::int64_t result;
+  if (!__builtin_sub_overflow(a, b, &result)) return result;
+  return b < 0 ? INT64_MAX : INT64_MIN;
+}
+inline std::int64_t bounded_sum(std::int64_t a, std::int64_t b) {
+  std::int64_t result;
+  if (!__builtin_add_overflow(a, b, &result)) return result;
+  return b > 0 ? INT64_MAX : INT64_MIN;
+}
+
 struct SnapshotProgress {
   bool active = false;
   std::uint32_t pages_done = 0;

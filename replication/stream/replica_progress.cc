@@ -101,7 +101,7 @@ void ReplicaProgress::progressed(const Sink::Progress& progress) {
 void ReplicaProgress::heard(const wire::Heartbeat& heartbeat) {
   std::lock_guard lock(mutex_);
   last_heard_ms_ = clock_.wall_ms();
-  clock_offset_ms_ = heartbeat.wall_ms() - last_heard_ms_;
+  clock_offset_ms_ = bounded_difference(heartbeat.wall_ms(), last_heard_ms_);
   for (const auto& newest : heartbeat.backlog()) {
     auto at = databases_.find(DatabaseId{newest.id()});
     if (at != databases_.end()) raise_newest(at->second, Txid{newest.txid()}, newest.log_offset());
@@ -145,7 +145,8 @@ DatabaseProgress ReplicaProgress::progress(DatabaseId id, const Database& databa
   if (auto done = database.pending.done_offset())
     progress.lag_bytes = database.newest_offset - std::min(database.newest_offset, *done);
   std::int64_t since_ms = database.pending.oldest_ms().value_or(database.behind_since_ms);
-  progress.lag_ms = std::max({progress.lag_ms, std::int64_t{1}, primary_now_ms() - since_ms});
+  progress.lag_ms =
+      std::max({progress.lag_ms, std::int64_t{1}, bounded_difference(primary_now_ms(), since_ms)});
   return progress;
 }
 

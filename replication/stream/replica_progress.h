@@ -52,7 +52,7 @@ class ReplicaProgress {
     PendingChangeSets pending;
     SnapshotMeter snapshot;
   };
-  std::int64_t primary_now_ms() const { return clock_.wall_ms() + clock_offset_ms_; }
+  std::int64_t primary_now_ms() const { return bounded_sum(clock_.wall_ms(), clock_offset_ms_); }
   void raise_newest(Database& database, Txid txid, std::uint64_t offset);
   DatabaseProgress progress(DatabaseId id, const Database& database) const;
 

@@ -123,7 +123,7 @@ DatabaseProgress ReplicaRecord::progress(const Database& database, const Databas
   std::int64_t since_ms = since_ms_;
   if (database.behind_since_ms) since_ms = *database.behind_since_ms;
   if (auto oldest = database.pending.oldest_ms()) since_ms = *oldest;
-  progress.lag_ms = std::max<std::int64_t>(1, now_ms - since_ms);
+  progress.lag_ms = std::max<std::int64_t>(1, bounded_difference(now_ms, since_ms));
   return progress;
 }
 
