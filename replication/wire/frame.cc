@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <string>
+#include <utility>
 
 namespace rillfs::wire {
 
@@ -49,27 +50,37 @@ MutableBytes FrameParser::space() {
 
 void FrameParser::filled(std::size_t count) { end_ += count; }
 
-Result<std::optional<Frame>> FrameParser::next() {
+Result<void> FrameParser::start() {
   Bytes bytes = Bytes(buffer_).subspan(begin_, end_ - begin_);
-  if (bytes.size() < kLengthSize) return std::optional<Frame>();
+  if (bytes.size() < kLengthSize) return {};
   std::size_t size = load_be<std::uint32_t>(bytes.data());
   if (size == 0 || size > kMessageSizeMax)
     return make_error(ErrorCode::kInvalid, "message of " + std::to_string(size) + " bytes; 1 to " +
                                                std::to_string(kMessageSizeMax) +
                                                " are allowed: is the peer a RillFS node?");
-  if (bytes.size() < kLengthSize + size) return std::optional<Frame>();
+  if (bytes.size() < kLengthSize + size) return {};
   Frame frame;
   if (!frame.message.ParseFromArray(bytes.data() + kLengthSize, static_cast<int>(size)))
     return make_error(ErrorCode::kInvalid, "message that is no protobuf of ours");
   if (frame.message.body_case() == Message::BODY_NOT_SET)
     return make_error(ErrorCode::kInvalid, "message of a kind this version does not know");
   RILL_TRY(check_payload_size(frame.message));
-  std::size_t total = kLengthSize + size + payload_size(frame.message);
-  if (bytes.size() < total) return std::optional<Frame>();
-  frame.payload.assign(bytes.begin() + static_cast<std::ptrdiff_t>(kLengthSize + size),
-                       bytes.begin() + static_cast<std::ptrdiff_t>(total));
-  begin_ += total;
-  return std::optional<Frame>(std::move(frame));
+  started_size_ = kLengthSize + size;
+  begin_ += started_size_;
+  started_ = std::move(frame);
+  return {};
+}
+
+Result<std::optional<Frame>> FrameParser::next() {
+  if (!started_) RILL_TRY(start());
+  if (!started_) return std::optional<Frame>();
+  std::size_t size = payload_size(started_->message);
+  if (end_ - begin_ < size) return std::optional<Frame>();
+  Bytes payload = Bytes(buffer_).subspan(begin_, size);
+  started_->payload.assign(payload.begin(), payload.end());
+  begin_ += size;
+  started_size_ = 0;
+  return std::exchange(started_, std::nullopt);
 }
 
 }  // namespace rillfs::wire

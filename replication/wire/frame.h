@@ -41,12 +41,16 @@ class FrameParser {
   /// the session is over).
   Result<std::optional<Frame>> next();
   /// Bytes that belong to a frame which is not complete.
-  std::size_t pending() const { return end_ - begin_; }
+  std::size_t pending() const { return started_size_ + end_ - begin_; }
 
  private:
+  Result<void> start();
+
   Buffer buffer_;
-  std::size_t begin_ = 0;  // first byte not consumed
-  std::size_t end_ = 0;    // after the last byte received
+  std::optional<Frame> started_;  // its payload is incomplete; parsed once, however slowly that comes
+  std::size_t started_size_ = 0;  // bytes of its length and message
+  std::size_t begin_ = 0;         // first byte not consumed, of the payload if a frame is started
+  std::size_t end_ = 0;           // after the last byte received
 };
 
 }  // namespace rillfs::wire
