@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that are missing. The one list of them.
 #   install-packages.sh GROUP...     build: compile `rillfs`; run: use a mount; test: run tests;
-#                                    sqlite-suite: tests/sqlite; lint: format.sh, tidy.sh
+#                                    sqlite-suite: tests/sqlite; fuzz: tests/fuzz;
+#                                    lint: format.sh, tidy.sh
 #   install-packages.sh --list GROUP...     only prints them
 set -euo pipefail
 
@@ -12,14 +13,15 @@ packages_of() {
     run) echo fuse3 sqlite3 ;;
     test) echo libgtest-dev libgmock-dev python3 python3-pytest fuse3 sqlite3 procps ;;
     sqlite-suite) echo dpkg-dev gcc make tcl8.6-dev zlib1g-dev ;;
+    fuzz) echo clang-14 llvm-14 libclang-rt-14-dev ;;
     lint) echo clang-format clang-tidy ;;
-    *) echo "install-packages.sh: no group '$1'; there are build, run, test, sqlite-suite and lint" >&2; return 2 ;;
+    *) echo "install-packages.sh: no group '$1'; there are build, run, test, sqlite-suite, fuzz and lint" >&2; return 2 ;;
   esac
 }
 
 only_list=no
 if [ "${1:-}" = --list ]; then only_list=yes; shift; fi
-if [ $# = 0 ]; then sed -n '2,4s/^# \{0,1\}//p' "$0"; exit 2; fi
+if [ $# = 0 ]; then sed -n '2,5s/^# \{0,1\}//p' "$0"; exit 2; fi
 wanted=()
 for group in "$@"; do
   list=$(packages_of "$group")

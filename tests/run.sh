@@ -39,7 +39,7 @@ done
 
 bash deploy/install-packages.sh build run test
 targets=(rillfs)
-[ $unit = no ] || targets+=(unit_replication unit_fs unit_cmd)
+[ $unit = no ] || targets+=(unit_replication unit_fs unit_cmd unit_fuzz)
 mkdir -p "$build"
 log=$build/tests-build.log
 echo "building in $build (all output: $log)"
@@ -68,7 +68,7 @@ unit() {
   return 1
 }
 if [ $unit = yes ]; then
-  for part in replication fs cmd; do
+  for part in replication fs cmd fuzz; do
     echo "unit tests: $part"
     unit $part 0 2 &
     first=$!
