@@ -29,15 +29,17 @@ if ! { CC=clang-14 CXX=clang++-14 cmake -G Ninja -B $build -DRILLFS_FUZZ=ON && n
 fi
 export ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 export ASAN_SYMBOLIZER_PATH=${ASAN_SYMBOLIZER_PATH:-$(command -v llvm-symbolizer-14 || true)}
-# What a small input may cost, whatever it says: a second, and memory far above what any of them needs.
-limits=(-timeout=1 -malloc_limit_mb=128 -rss_limit_mb=1024 -max_len=16384)
-# A slow input must not pass for fast on a busy machine, nor the reverse: libFuzzer counts wall clock.
+# What a small input may cost, whatever it says: memory far above what any of them needs, and a second of
+# processor time. libFuzzer counts wall clock, which on a busy machine means little: what it calls slow is run
+# again, alone, by `slow_inputs`.
+limits=(-timeout=20 -report_slow_units=1 -malloc_limit_mb=128 -rss_limit_mb=1024 -max_len=16384)
 rm -rf $build/seeds
 $build/fuzz_seeds $build/seeds
 
 # fuzz NAME: one target; its last lines are in the log.
 fuzz() {
   local name=$1 corpus=$build/corpus/$1 findings=$build/findings/$1 code=0
+  rm -rf "$findings"
   mkdir -p "$corpus" "$findings" "tests/fuzz/corpus/$name" "$build/seeds/$name"
   $build/fuzz_"$name" "${limits[@]}" -max_total_time="$seconds" -print_final_stats=1 -artifact_prefix="$findings/" \
     "$corpus" "$build/seeds/$name" "tests/fuzz/corpus/$name" > "$build/fuzz-$name.log" 2>&1 || code=$?
@@ -45,10 +47,19 @@ fuzz() {
   executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$build/fuzz-$name.log")
   coverage=$(grep -oE ' cov: [0-9]+ ft: [0-9]+' "$build/fuzz-$name.log" | tail -1)
   printf '%-18s %12s executions %s\n' "$name" "${executions:-?}" "${coverage:- cov: ?}"
-  [ $code != 0 ] || return 0
+  [ $code != 0 ] || { slow_inputs "$name"; return; }
   echo "$name: $(grep -m1 -E 'SUMMARY|runtime error|fuzz: property' "$build/fuzz-$name.log" || echo "exit code $code")"
   echo "  input: $(sed -n 's/.*Test unit written to //p' "$build/fuzz-$name.log" | tail -1)   all output: $build/fuzz-$name.log"
   return 1
+}
+# slow_inputs NAME: fails, and says which, if one takes more than a second of processor time.
+slow_inputs() {
+  local input code=0
+  for input in "$build/findings/$1"/slow-unit-*; do
+    [ -e "$input" ] || continue
+    (ulimit -t 1 && exec "$build/fuzz_$1" "$input") > /dev/null 2>&1 || { code=1; echo "$1: slow: $input"; }
+  done
+  return $code
 }
 # keep_corpus NAME: the smallest set of inputs that covers as much.
 keep_corpus() {
@@ -64,7 +75,7 @@ keep_corpus() {
   echo "$name: $(find "tests/fuzz/corpus/$name" -type f | wc -l) inputs, $(du -sb "tests/fuzz/corpus/$name" | cut -f1) bytes"
 }
 
-export -f fuzz keep_corpus
+export -f fuzz slow_inputs keep_corpus
 export build seconds
 action=fuzz
 [ $keep = no ] || action=keep_corpus
