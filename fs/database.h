@@ -219,9 +219,11 @@ class Database : public std::enable_shared_from_this<Database> {
   Result<void> make_replicated();
   Result<void> require_writable() const;
   Result<void> append_transaction(const Transaction& transaction, bool* changed);
+  Result<void> sync_first();
   void publish();
   void fail(const Error& error);
   Result<void> save_info() const;
+  Result<void> begin_unlogged_write();
   void note_unlogged_write();
   bool captures(Caller caller) const;
   bool base_is_due(bool force) const;

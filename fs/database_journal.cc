@@ -51,7 +51,7 @@ Result<void> Database::write(Bytes bytes, std::uint64_t offset, Caller caller) {
   }
   if (scanner_.header() && wal_mode_) return write_checkpoint(bytes, offset);
   RILL_TRY(require_writable());
-  note_unlogged_write();
+  RILL_TRY(begin_unlogged_write());
   return file_->write_at(bytes, offset, kWriteDatabase);
 }
 
@@ -85,7 +85,7 @@ Result<void> Database::resize(std::uint64_t size, Caller caller) {
   // A checkpoint sets the size that its last transaction committed, and so does a rollback-journal commit,
   // after its end; growing alone changes no content.
   const bool committed = size == std::uint64_t{content_.page_count().value} * content_.page_size();
-  if (!checkpoint && !committed && size < present) note_unlogged_write();
+  if (!checkpoint && !committed && size < present) RILL_TRY(begin_unlogged_write());
   return file_->truncate(size, kWriteDatabase);
 }
 

@@ -12,6 +12,9 @@
 #include "replication/ltx/checksum.h"
 
 namespace rillfs {
+namespace {
+constexpr Label kNoteUnlogged = "note unlogged write";
+}
 
 Database::Database(Environment& environment, std::string path, std::shared_ptr<File> file)
     : environment_(environment), file_(std::move(file)), committer_(environment, content_) {
@@ -163,6 +166,7 @@ Result<void> Database::append_transaction(const Transaction& transaction, bool* 
       !sane)
     return std::move(sane).error().with(info_.path);
   if (!replicated_) RILL_TRY(make_replicated());
+  const bool first = content_.position().txid.value == 0;
   auto appended = committer_.append(*log_, transaction);
   if (!appended) {
     // Out of room is no failure, unless it has poisoned the log: then that is what a sync says.
@@ -170,7 +174,15 @@ Result<void> Database::append_transaction(const Transaction& transaction, bool* 
     return std::move(appended).error();
   }
   *changed = *appended;
-  return {};
+  return first && *changed ? sync_first() : Result<void>();
+}
+
+Result<void> Database::sync_first() {
+  // Whatever the application asks for: a primary that a power cut makes forget a database has its replicas
+  // drop it, with everything that they had of it.
+  auto synced = log_->sync();
+  if (!synced) fail(synced.error());
+  return synced;
 }
 
 void Database::publish() {
@@ -186,12 +198,22 @@ void Database::publish() {
   environment_.changed(info_.id);
 }
 
+Result<void> Database::begin_unlogged_write() {
+  if (unlogged_writes_ == 0 && replicated_) {
+    // A crash must not replay the log over what is being written, and a power cut must not leave it without
+    // the mark: the file would be taken for what the log says.
+    const std::string directory = environment_.database_directory(info_.id);
+    RILL_TRY(environment_.files.open(directory + "/unlogged", OpenMode::kCreate, kNoteUnlogged));
+    RILL_TRY(environment_.files.sync_directory(directory, kNoteUnlogged));
+  }
+  unlogged_writes_.fetch_add(1);
+  return {};
+}
+
 void Database::note_unlogged_write() {
-  if (unlogged_writes_.fetch_add(1) != 0 || !replicated_) return;
-  // A crash now must not replay the log over what is being written.
-  const std::string mark = environment_.database_directory(info_.id) + "/unlogged";
-  if (auto made = environment_.files.open(mark, OpenMode::kCreate, "note unlogged write"); !made) {
-    spdlog::warn("{}: {}", info_.path, made.error().message);
+  if (auto begun = begin_unlogged_write(); !begun) {
+    spdlog::warn("{}: {}", info_.path, begun.error().message);
+    unlogged_writes_.fetch_add(1);
   }
 }
 

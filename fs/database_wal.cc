@@ -30,7 +30,7 @@ Result<void> Database::write_wal(const std::shared_ptr<File>& wal, Bytes bytes, 
     // Content has arrived without a transaction: what is committed now must have a base that the log knows.
     RILL_ASSIGN(bool settled, reconcile_locked());
     if (!settled) {
-      note_unlogged_write();
+      RILL_TRY(begin_unlogged_write());
       return wal->write_at(bytes, offset, kWriteWal);
     }
   }

@@ -124,6 +124,24 @@ class Application:
         connection.execute("COMMIT")
         self.connections.pop(name).close()
 
+    # --- content without a transaction: a file that is copied over the one that is there
+    def copy_over(self):
+        image = self.generation()
+        fd = os.open(self.mount / history.COPIED, os.O_RDWR | os.O_CREAT, 0o644)
+        for at in range(0, len(image), 4096):
+            os.pwrite(fd, image[at:at + 4096], at)
+        os.fdatasync(fd)
+        os.close(fd)
+
+    def generation(self):
+        """A database; each has as many pages as the others."""
+        connection = sqlite3.connect(":memory:")
+        connection.execute("CREATE TABLE g(v)")
+        for _ in range(10):
+            connection.execute("INSERT INTO g VALUES(?)", (self.dice.randbytes(3000),))
+        connection.commit()
+        return connection.serialize()
+
     # --- what the kernel may do at any time
     def write_back(self):
         """Some file's dirty pages go to the disk, unflushed, as when memory runs short."""
@@ -139,7 +157,7 @@ class Application:
     def run(self):
         wal = self.spec["mode"] == "wal"
         work = {self.transact: 66, self.checkpoint: 5 if wal else 0, self.roll_back: 3, self.vacuum: 2,
-                self.reopen: 3, self.live: 9, self.write_back: 12}
+                self.reopen: 3, self.live: 9, self.write_back: 12, self.copy_over: 4}
         for _ in range(self.spec["steps"]):
             self.dice.choices(list(work), work.values())[0]()
         os._exit(0)  # as a process ends that is killed: it leaves its WAL and its connections as they are

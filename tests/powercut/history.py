@@ -7,6 +7,8 @@ before it, is there whole.
 
 import random
 
+#: Copied over, again and again, as a plain file: nothing is promised but that both nodes agree about it.
+COPIED = "copied.db"
 ACCOUNTS = 20
 START = 1000
 

@@ -97,7 +97,8 @@ def work(recording, primary, number, steps, applications):
 
 
 def wait_for_replica(primary, replica):
-    for name in primary.database_names():
-        position = primary.position(name)
-        wait_until(lambda: replica.position(name) == position, 60, f"{name} at {position} on the replica",
-                   lambda: f"it is at {replica.position(name)}: {replica.log()}")
+    """Both positions anew each time: what was copied over is taken over some time after the last write."""
+    def positions(node):
+        return {name: node.position(name) for name in primary.database_names()}
+    wait_until(lambda: positions(replica) == positions(primary), 60, "the replica at the primary's positions",
+               lambda: f"{positions(primary)}, {positions(replica)}: {replica.log()}")

@@ -1,6 +1,7 @@
 """One power cut after the other: the disks as they could be, and whether the nodes come back from them."""
 
 import contextlib
+import json
 import pathlib
 import random
 import shutil
@@ -47,8 +48,9 @@ class Replay:
                 self.node_on_disk(stack, 0, self.primary, cut, dice)
                 positions = self.check_primary(cut, dice)
                 if with_replica:
-                    self.node_on_disk(stack, 1, self.replica, self.replicas_cut(cut, dice), dice)
-                    self.check_replica(positions, dice)
+                    replicas = self.replicas_cut(cut, dice)
+                    self.node_on_disk(stack, 1, self.replica, replicas, dice)
+                    self.check_replica(positions, replicas.index == cut.index)
         finally:
             watchdog.cancel()
 
@@ -184,7 +186,7 @@ class Replay:
         return 0 if path == young else rows - 2
 
     # --- with the replica
-    def check_replica(self, positions, dice):
+    def check_replica(self, positions, same_instant):
         address, self.replica.primary = self.replica.primary, "127.0.0.1:1"  # nobody is there
         self.start(self.replica)
         own = self.replicated(self.replica)
@@ -194,7 +196,7 @@ class Replay:
         self.replica.start(timeout=30)
         self.wait_for_convergence()
         self.same(positions, self.positions(self.primary), "on the primary once a replica has come")
-        self.check_parked(positions, own)
+        self.check_parked(positions, own, same_instant)
         self.write_on(positions)
         self.wait_for_convergence()
         self.compare_files()
@@ -206,11 +208,13 @@ class Replay:
             f"primary {self.positions(self.primary)}\nreplica {self.positions(self.replica)}\n"
             f"{self.replica.log()[-3000:]}\n--- primary\n{self.primary.log()[-3000:]}"))
 
-    def check_parked(self, primary, replica):
-        """What the replica had beyond the primary, under a name that both have, is kept."""
+    def check_parked(self, primary, replica, same_instant):
+        """What the replica had beyond the primary is kept. (A database that the primary does not know at all is
+        dropped; from the same instant a replica cannot have one, unless the primary has dropped it.)"""
         def txid(position):
             return int(position.split("/")[0], 16) if position else 0
-        ahead = [name for name in replica if name in primary and txid(replica[name]) > txid(primary[name])]
+        ahead = [name for name in replica if txid(replica[name]) > txid(primary.get(name))
+                 and (txid(primary.get(name)) or (same_instant and name in NAMES))]
         parked = list((pathlib.Path(self.replica.data) / "parked").glob("*/database"))
         if len(parked) < len(ahead):
             raise Lost(f"the replica was ahead in {ahead}; parked is only {parked}\n{self.replica.log()}")
@@ -221,14 +225,14 @@ class Replay:
                     raise history.Corrupt(f"{path}: integrity_check")
 
     def write_on(self, positions):
-        for name in positions:
+        for name in set(positions) - {history.COPIED}:
             with self.primary.sqlite(name) as connection:
                 connection.execute("CREATE TABLE IF NOT EXISTS after_the_cut(x)")
                 connection.execute("INSERT INTO after_the_cut VALUES(1)")
 
     def compare_files(self):
-        names = self.names(self.primary)
-        for name in names:
+        names = self.replicated(self.primary)
+        for name in set(names) - {history.COPIED}:
             assert self.replica.execute(name, "PRAGMA integrity_check") == [("ok",)], name
         for node in (self.replica, self.primary):
             code = node.stop()
