@@ -36,6 +36,7 @@ def parse(arguments):
     parser.add_argument("--control", action="store_true", help="break a rule; finding nothing is the failure")
     parser.add_argument("--fail-fast", type=int, default=0, help="go on with the next mode after so many failures")
     parser.add_argument("--directory", help="where the images go [a new one in /dev/shm]")
+    parser.add_argument("--no-build", action="store_true", help="take what is built; RILLFS names another daemon")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
@@ -61,7 +62,9 @@ def say(text):
 def main():
     options = parse(sys.argv[1:])
     if not options.inside:
-        subprocess.run(["cmake", "--build", str(BUILD), "--target", "powercut"], check=True, stdout=subprocess.DEVNULL)
+        if not options.no_build:
+            subprocess.run(["cmake", "--build", str(BUILD), "--target", "powercut"], check=True,
+                           stdout=subprocess.DEVNULL)
         if options.directory:
             return in_namespaces(sys.argv[1:])
         with tempfile.TemporaryDirectory(prefix="rillfs-powercut-", dir="/dev/shm") as directory:
