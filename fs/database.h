@@ -157,6 +157,8 @@ class Database : public std::enable_shared_from_this<Database> {
   /// Latest committed content of one page, verified against its checksum. Nothing beyond the end, nor for the
   /// lock page.
   Result<bool> read_committed_page(Pgno pgno, MutableBytes into);
+  /// Checksums of the committed pages from `first` on; 0 for what is not there.
+  std::vector<std::uint64_t> page_sums(Pgno first, std::uint32_t count) const;
   Pgno page_count() const;
   std::uint32_t page_size() const;
   std::string directory() const;      ///< dbs/<id>

@@ -242,6 +242,13 @@ Pgno Database::page_count() const {
   return content_.page_count();
 }
 
+std::vector<std::uint64_t> Database::page_sums(Pgno first, std::uint32_t count) const {
+  std::vector<std::uint64_t> sums(count, 0);
+  std::scoped_lock lock(mutex_);
+  for (std::uint32_t i = 0; i < count; ++i) sums[i] = content_.page(Pgno{first.value + i}).value;
+  return sums;
+}
+
 std::uint32_t Database::page_size() const {
   std::scoped_lock lock(mutex_);
   return content_.page_size();

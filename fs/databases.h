@@ -134,6 +134,7 @@ class Databases final : public stream::Source, public stream::Sink {
   std::optional<stream::DatabaseState> find(DatabaseId id) override;
   Result<std::unique_ptr<stream::ChangeSetCursor>> follow(DatabaseId id, const Position& after) override;
   Result<std::unique_ptr<stream::SnapshotCursor>> snapshot(DatabaseId id) override;
+  Result<std::unique_ptr<stream::PageSource>> pages(DatabaseId id) override;
   void listen(std::function<void(DatabaseId)> changed) override;
   std::vector<DatabaseId> withheld() override;
   // --- stream::Source and stream::Sink ---
@@ -143,6 +144,9 @@ class Databases final : public stream::Source, public stream::Sink {
   Result<void> drop(DatabaseId id) override;
   Result<void> begin_snapshot(const stream::DatabaseInfo& info, const Position& start,
                               std::uint32_t page_size, Pgno page_count) override;
+  Result<void> begin_difference(const stream::DatabaseInfo& info, const Position& start,
+                                std::uint32_t page_size) override;
+  Result<std::vector<std::uint64_t>> page_sums(DatabaseId id, Pgno first, std::uint32_t count) override;
   Result<void> snapshot_page(DatabaseId id, Pgno pgno, Bytes page) override;
   Result<void> end_snapshot(DatabaseId id, const Position& end) override;
   Result<void> change_set(DatabaseId id, const stream::ChangeSetInfo& info, const Image& image) override;
@@ -181,6 +185,8 @@ class Databases final : public stream::Source, public stream::Sink {
   void notify(DatabaseId id);
   stream::DatabaseInfo with_overrides(stream::DatabaseInfo info) const;
   void report(const Database& database);
+  Result<void> park_what_is_beyond(Database& database, const Position& start);
+  std::shared_ptr<SnapshotReceiver> receiver(DatabaseId id) const;
   Result<void> finish_snapshot(DatabaseId id);
   void prepare(Prepared prepared);
   std::optional<Prepared> take_prepared(DatabaseId id);

@@ -67,18 +67,20 @@ Result<void> Databases::drop(DatabaseId id) {
   return {};
 }
 
+/// What this node has beyond its primary lost: kept where a person can look at it.
+Result<void> Databases::park_what_is_beyond(Database& database, const Position& start) {
+  const Position here = database.published();
+  const bool beyond = here.txid > start.txid || (here.txid == start.txid && here.checksum != start.checksum);
+  if (!beyond) return {};
+  return park(environment_, database);
+}
+
 Result<void> Databases::begin_snapshot(const stream::DatabaseInfo& announced, const Position& start,
                                        std::uint32_t page_size, Pgno) {
   const stream::DatabaseInfo info = with_overrides(announced);
   if (auto prepared = take_prepared(info.id)) RILL_TRY(discard(std::move(*prepared)));
   RILL_ASSIGN(auto database, installed(info.id));
-  if (database) {
-    // What this node has beyond its primary lost: kept where a person can look at it.
-    const Position here = database->published();
-    const bool beyond =
-        here.txid > start.txid || (here.txid == start.txid && here.checksum != start.checksum);
-    if (beyond) RILL_TRY(park(environment_, *database));
-  }
+  if (database) RILL_TRY(park_what_is_beyond(*database, start));
   {
     std::scoped_lock lock(mutex_);
     receiving_.erase(info.id.value);  // its file has the same name
@@ -89,25 +91,45 @@ Result<void> Databases::begin_snapshot(const stream::DatabaseInfo& announced, co
   return {};
 }
 
-Result<void> Databases::snapshot_page(DatabaseId id, Pgno pgno, Bytes page) {
-  std::shared_ptr<SnapshotReceiver> receiver;
+Result<void> Databases::begin_difference(const stream::DatabaseInfo& announced, const Position& start,
+                                         std::uint32_t page_size) {
+  const stream::DatabaseInfo info = with_overrides(announced);
+  RILL_ASSIGN(auto database, installed(info.id));
+  if (!database || database->page_size() != page_size)
+    return make_error(ErrorCode::kUnsupported, info.path + ": nothing here has pages of this size");
+  RILL_TRY(park_what_is_beyond(*database, start));
   {
     std::scoped_lock lock(mutex_);
-    auto it = receiving_.find(id.value);
-    if (it != receiving_.end()) receiver = it->second;
+    receiving_.erase(info.id.value);  // its file has the same name
   }
+  RILL_ASSIGN(auto receiver, SnapshotReceiver::begin(environment_, info, start, page_size));
+  RILL_TRY(receiver->compare_with(environment_.tree_directory() + "/" + database->path()));
+  std::scoped_lock lock(mutex_);
+  receiving_[info.id.value] = std::move(receiver);
+  return {};
+}
+
+std::shared_ptr<SnapshotReceiver> Databases::receiver(DatabaseId id) const {
+  std::scoped_lock lock(mutex_);
+  auto it = receiving_.find(id.value);
+  return it == receiving_.end() ? nullptr : it->second;
+}
+
+Result<std::vector<std::uint64_t>> Databases::page_sums(DatabaseId id, Pgno first, std::uint32_t count) {
+  auto receiver = this->receiver(id);
+  if (!receiver) return make_error(ErrorCode::kNotFound, "no snapshot is under way: " + to_hex(id.value));
+  return receiver->page_sums(first, count);
+}
+
+Result<void> Databases::snapshot_page(DatabaseId id, Pgno pgno, Bytes page) {
+  auto receiver = this->receiver(id);
   if (!receiver)
     return make_error(ErrorCode::kInvalid, "snapshot page without a snapshot: " + to_hex(id.value));
   return receiver->page(pgno, page);
 }
 
 Result<void> Databases::end_snapshot(DatabaseId id, const Position& end) {
-  std::shared_ptr<SnapshotReceiver> receiver;
-  {
-    std::scoped_lock lock(mutex_);
-    auto it = receiving_.find(id.value);
-    if (it != receiving_.end()) receiver = it->second;
-  }
+  auto receiver = this->receiver(id);
   if (!receiver) return make_error(ErrorCode::kInvalid, "end of a snapshot without one: " + to_hex(id.value));
   receiver->end(end);
   return finish_snapshot(id);
@@ -232,13 +254,7 @@ Result<bool> Databases::install_prepared(std::uint64_t parent_inode, int parent_
 }
 
 Result<void> Databases::change_set(DatabaseId id, const stream::ChangeSetInfo& info, const Image& image) {
-  std::shared_ptr<SnapshotReceiver> receiver;
-  {
-    std::scoped_lock lock(mutex_);
-    auto it = receiving_.find(id.value);
-    if (it != receiving_.end()) receiver = it->second;
-  }
-  if (receiver) {
+  if (auto receiver = this->receiver(id)) {
     RILL_TRY(receiver->change_set(info, image));
     return finish_snapshot(id);
   }

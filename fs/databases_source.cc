@@ -2,6 +2,7 @@
 #include "fs/databases.h"
 #include "replication/log/reader.h"
 #include "replication/ltx/checksum.h"
+#include "replication/wire/limits.h"
 
 namespace rillfs {
 namespace {
@@ -37,7 +38,7 @@ class FuzzyPages final : public stream::SnapshotCursor {
     database_->pin_log(this, start_.txid);
     page_size_ = database_->page_size();
     page_count_ = database_->page_count();
-    page_.resize(page_size_);
+    page_.resize(wire::kPageSizeMax);  // what is read may have become another size meanwhile
   }
   ~FuzzyPages() override { database_->pin_log(this, std::nullopt); }
 
@@ -57,7 +58,7 @@ class FuzzyPages final : public stream::SnapshotCursor {
       next_ = next_.next();
       if (pgno == ltx::lock_pgno(page_size_)) continue;
       RILL_ASSIGN(bool present, database_->read_committed_page(pgno, page_));
-      if (present) return std::optional<Page>(Page{pgno, page_});
+      if (present) return std::optional<Page>(Page{pgno, Bytes(page_).first(page_size_)});
     }
   }
 
@@ -68,6 +69,36 @@ class FuzzyPages final : public stream::SnapshotCursor {
   std::uint32_t page_size_ = 0;
   Pgno page_count_;
   Pgno next_{1};
+  Buffer page_;
+};
+
+/// The same, page for page as they are asked for.
+class CommittedPages final : public stream::PageSource {
+ public:
+  explicit CommittedPages(std::shared_ptr<Database> database) : database_(std::move(database)) {
+    start_ = database_->published();
+    database_->pin_log(this, start_.txid);
+    page_size_ = database_->page_size();
+    page_.resize(wire::kPageSizeMax);
+  }
+  ~CommittedPages() override { database_->pin_log(this, std::nullopt); }
+
+  Position start() const override { return start_; }
+  Position position() const override { return database_->published(); }
+  std::uint32_t page_size() const override { return database_->page_size(); }
+  Pgno page_count() const override { return database_->page_count(); }
+  std::vector<std::uint64_t> sums(Pgno first, std::uint32_t count) const override {
+    return database_->page_sums(first, count);
+  }
+  Result<std::optional<Bytes>> read(Pgno pgno) override {
+    RILL_ASSIGN(bool present, database_->read_committed_page(pgno, page_));
+    return present ? std::optional(Bytes(page_).first(page_size_)) : std::nullopt;
+  }
+
+ private:
+  const std::shared_ptr<Database> database_;
+  Position start_;
+  std::uint32_t page_size_ = 0;
   Buffer page_;
 };
 
@@ -96,6 +127,12 @@ Result<std::unique_ptr<stream::SnapshotCursor>> Databases::snapshot(DatabaseId i
   auto database = find_by_id(id);
   if (!database) return make_error(ErrorCode::kNotFound, "database " + to_hex(id.value));
   return std::unique_ptr<stream::SnapshotCursor>(new FuzzyPages(database));
+}
+
+Result<std::unique_ptr<stream::PageSource>> Databases::pages(DatabaseId id) {
+  auto database = find_by_id(id);
+  if (!database) return make_error(ErrorCode::kNotFound, "database " + to_hex(id.value));
+  return std::unique_ptr<stream::PageSource>(new CommittedPages(database));
 }
 
 void Databases::listen(std::function<void(DatabaseId)> changed) {

@@ -10,6 +10,12 @@ void PageSums::set(Pgno pgno, Checksum checksum) {
   count_ = std::max(count_, pgno);
 }
 
+Checksum PageSums::get(Pgno pgno) const {
+  const std::uint32_t index = pgno.value - 1;
+  auto block = blocks_.find(index / kBlock);
+  return Checksum{block == blocks_.end() ? 0 : block->second[index % kBlock]};
+}
+
 void PageSums::resize(Pgno count) {
   count_ = count;
   const std::uint32_t keep = count.value % kBlock;  // of the last block

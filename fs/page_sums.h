@@ -17,6 +17,8 @@ namespace rillfs {
 class PageSums {
  public:
   void set(Pgno pgno, Checksum checksum);
+  /// Absent for what is not there.
+  Checksum get(Pgno pgno) const;
   /// The database has `count` pages now: those beyond go.
   void resize(Pgno count);
   void clear() { *this = PageSums(); }

@@ -8,7 +8,8 @@
 namespace rillfs {
 namespace {
 constexpr Label kLabel = "snapshot: receive";
-}
+constexpr std::size_t kChunkSize = std::size_t{1} << 20;
+}  // namespace
 
 Result<std::unique_ptr<SnapshotReceiver>> SnapshotReceiver::begin(Environment& environment,
                                                                   const stream::DatabaseInfo& info,
@@ -25,6 +26,41 @@ SnapshotReceiver::~SnapshotReceiver() {
   if (released_ || path_.empty()) return;
   if (auto removed = environment_.files.remove(path_, kLabel); !removed)
     spdlog::debug(removed.error().message);
+}
+
+Result<void> SnapshotReceiver::compare_with(const std::string& path) {
+  RILL_ASSIGN(old_, environment_.files.open(path, OpenMode::kRead, kLabel));
+  return {};
+}
+
+Result<std::vector<std::uint64_t>> SnapshotReceiver::page_sums(Pgno first, std::uint32_t count) {
+  const std::uint64_t end = std::uint64_t{first.value} + count;
+  if (!old_ || first.value == 0 || first > next_old_ || end > std::uint64_t{kPgnoMax.value} + 1)
+    return make_error(ErrorCode::kInvalid,
+                      "snapshot: sums of pages from " + std::to_string(first.value) + " on are out of turn");
+  RILL_TRY(copy_until(Pgno{static_cast<std::uint32_t>(end)}));
+  std::vector<std::uint64_t> sums(count, 0);
+  for (std::uint32_t i = 0; i < count; ++i) sums[i] = sums_.get(Pgno{first.value + i}).value;
+  return sums;
+}
+
+Result<void> SnapshotReceiver::copy_until(Pgno end) {
+  Buffer chunk(std::max<std::size_t>(kChunkSize, page_size_));
+  while (next_old_ < end) {
+    const std::uint64_t offset = (std::uint64_t{next_old_.value} - 1) * page_size_;
+    const std::size_t wanted = std::min<std::size_t>(chunk.size() / page_size_, end.value - next_old_.value);
+    RILL_ASSIGN(std::size_t got,
+                old_->read_at(MutableBytes(chunk).first(wanted * page_size_), offset, kLabel));
+    const std::size_t pages = got / page_size_;  // a part of one is none
+    RILL_TRY(file_->write_at(Bytes(chunk).first(pages * page_size_), offset, kLabel));
+    for (std::size_t i = 0; i < pages; ++i) {
+      const Pgno pgno{next_old_.value + static_cast<std::uint32_t>(i)};
+      if (pgno == ltx::lock_pgno(page_size_)) continue;
+      sums_.set(pgno, ltx::page_checksum(pgno, Bytes(chunk).subspan(i * page_size_, page_size_)));
+    }
+    next_old_ = pages < wanted ? end : Pgno{next_old_.value + static_cast<std::uint32_t>(pages)};
+  }
+  return {};
 }
 
 Result<void> SnapshotReceiver::page(Pgno pgno, Bytes data) {

@@ -1,5 +1,9 @@
 // A database on its way in: the pages of a fuzzy snapshot, then the change sets that make it exact.
 //
+// One by difference begins as a copy of the pages that are here: page_sums() copies them as they are asked
+// for, and says what was copied. It counts what the file held when it was read: what is older, torn or
+// damaged differs from the primary's and comes from there, so nothing has to hold still meanwhile.
+//
 // Nothing of it is visible: the file lies in the spool directory, where the next start removes it.
 #pragma once
 
@@ -23,6 +27,11 @@ class SnapshotReceiver {
   /// Removes the file, unless it was released.
   ~SnapshotReceiver();
 
+  /// Makes it one by difference from the content of this file.
+  Result<void> compare_with(const std::string& path);
+  /// What is here of these pages; 0 for one that is not. Those never asked for before begin where the last
+  /// ones ended (else kInvalid).
+  Result<std::vector<std::uint64_t>> page_sums(Pgno first, std::uint32_t count);
   Result<void> page(Pgno pgno, Bytes data);
   /// All pages are here; exact once change sets have led to `end`.
   void end(const Position& end) { end_ = end; }
@@ -45,6 +54,8 @@ class SnapshotReceiver {
   void release() { released_ = true; }
 
  private:
+  Result<void> copy_until(Pgno end);
+
   SnapshotReceiver(Environment& environment, stream::DatabaseInfo info, Position start,
                    std::uint32_t page_size)
       : environment_(environment), info_(std::move(info)), position_(start), page_size_(page_size) {}
@@ -57,6 +68,8 @@ class SnapshotReceiver {
   std::optional<Position> end_;
   std::string path_;
   std::unique_ptr<File> file_;
+  std::unique_ptr<File> old_;  ///< of one by difference
+  Pgno next_old_{1};           ///< the first page of it that was not copied
   bool released_ = false;
 };
 

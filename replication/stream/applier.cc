@@ -1,16 +1,19 @@
 #include "replication/stream/applier.h"
 
+#include <spdlog/spdlog.h>
+
 #include <bit>
 
 #include "replication/stream/convert.h"
 #include "replication/stream/page_batch.h"
+#include "replication/stream/page_sums_answer.h"
 
 namespace rillfs::stream {
 
 namespace {
 
 Outcome protocol(std::string what) {
-  return {Verdict::kProtocol, make_error(ErrorCode::kInvalid, std::move(what))};
+  return {Verdict::kProtocol, make_error(ErrorCode::kInvalid, std::move(what)), {}};
 }
 
 bool works_later(const Error& error) {
@@ -37,6 +40,8 @@ Outcome Applier::process(const wire::Frame& frame) {
       return drop();
     case Message::kSnapshotBegin:
       return begin_snapshot(frame.message.snapshot_begin());
+    case Message::kSumsWanted:
+      return answer(frame.message.sums_wanted());
     case Message::kSnapshotPages:
       return pages(frame.message.snapshot_pages(), frame.payload);
     case Message::kSnapshotEnd:
@@ -51,19 +56,20 @@ Outcome Applier::process(const wire::Frame& frame) {
 }
 
 Outcome Applier::judge(Error error) {
-  if (works_later(error)) return {Verdict::kRetry, std::move(error)};
+  if (works_later(error)) return {Verdict::kRetry, std::move(error), {}};
   abandon_image();
   state_ = State::kWaiting;
-  return {Verdict::kResync, std::move(error)};
+  return {Verdict::kResync, std::move(error), {}};
 }
 
 Outcome Applier::announce(const wire::Announce& announce) {
   auto state = from_wire(announce);
-  if (!state) return {Verdict::kProtocol, std::move(state).error()};
+  if (!state) return {Verdict::kProtocol, std::move(state).error(), {}};
   info_ = state->info;
   auto announced = sink_.announce(state->info);
   if (announced) return {};
-  return {works_later(announced.error()) ? Verdict::kRetry : Verdict::kFailed, std::move(announced).error()};
+  return {
+      works_later(announced.error()) ? Verdict::kRetry : Verdict::kFailed, std::move(announced).error(), {}};
 }
 
 Outcome Applier::drop() {
@@ -71,23 +77,56 @@ Outcome Applier::drop() {
   state_ = State::kWaiting;
   auto dropped = sink_.drop(id_);
   if (dropped || dropped.error().code == ErrorCode::kNotFound) return {};
-  return {works_later(dropped.error()) ? Verdict::kRetry : Verdict::kFailed, std::move(dropped).error()};
+  return {works_later(dropped.error()) ? Verdict::kRetry : Verdict::kFailed, std::move(dropped).error(), {}};
 }
 
 Outcome Applier::begin_snapshot(const wire::SnapshotBegin& begin) {
   if (!info_) return protocol("a snapshot of a database that was not announced");
   auto start = from_wire(begin.start());
-  if (!start) return {Verdict::kProtocol, std::move(start).error()};
+  if (!start) return {Verdict::kProtocol, std::move(start).error(), {}};
   std::uint32_t size = begin.page_size();
   if (size < wire::kPageSizeMin || size > wire::kPageSizeMax || !std::has_single_bit(size))
     return protocol("a snapshot with pages of " + std::to_string(size) + " bytes");
   abandon_image();
-  auto begun = sink_.begin_snapshot(*info_, *start, size, Pgno{begin.page_count()});
+  auto begun = begin.difference() ? sink_.begin_difference(*info_, *start, size)
+                                  : sink_.begin_snapshot(*info_, *start, size, Pgno{begin.page_count()});
+  if (!begun && begin.difference() && begun.error().code == ErrorCode::kUnsupported) {
+    state_ = State::kWaiting;  // the first question is answered with nothing
+    return {};
+  }
   if (!begun) return judge(std::move(begun).error());
+  by_difference_ = begin.difference();
+  start_ = *start;
+  end_.reset();
   page_size_ = size;
   pages_done_ = 0;
   state_ = State::kSnapshot;
   return {};
+}
+
+/// Every question is answered, so that the primary knows how many are open.
+Outcome Applier::answer(const wire::SumsWanted& wanted) {
+  auto runs = runs_of(wanted);
+  if (!runs) return {Verdict::kProtocol, std::move(runs).error(), {}};
+  if (state_ == State::kFollowing || (state_ == State::kSnapshot && !by_difference_))
+    return protocol("a question about sums outside of a snapshot by difference");
+  Outcome outcome;
+  outcome.answer.emplace();
+  if (state_ == State::kWaiting) return outcome;
+  for (const PageRun& run : *runs) {
+    auto sums = sink_.page_sums(id_, run.first, run.count);
+    if (sums) {
+      append_sums(*sums, wanted.range(), *outcome.answer);
+      continue;
+    }
+    if (sums.error().code == ErrorCode::kInvalid) return {Verdict::kProtocol, std::move(sums).error(), {}};
+    if (works_later(sums.error())) return {Verdict::kRetry, std::move(sums).error(), {}};
+    spdlog::warn("database {}: {}; taking a whole snapshot", to_hex(id_.value), sums.error().message);
+    state_ = State::kWaiting;
+    outcome.answer->clear();
+    break;
+  }
+  return outcome;
 }
 
 Outcome Applier::pages(const wire::SnapshotPages& pages, Bytes payload) {
@@ -106,7 +145,7 @@ Outcome Applier::pages(const wire::SnapshotPages& pages, Bytes payload) {
     return put;
   });
   if (refused) return judge(std::move(*refused));
-  if (!walked) return {Verdict::kProtocol, std::move(walked).error()};
+  if (!walked) return {Verdict::kProtocol, std::move(walked).error(), {}};
   pages_done_ = 0;
   return {};
 }
@@ -115,16 +154,18 @@ Outcome Applier::end_snapshot(const wire::SnapshotEnd& end) {
   if (state_ == State::kWaiting) return {};
   if (state_ != State::kSnapshot) return protocol("the end of a snapshot that was not begun");
   auto position = from_wire(end.end());
-  if (!position) return {Verdict::kProtocol, std::move(position).error()};
+  if (!position) return {Verdict::kProtocol, std::move(position).error(), {}};
   auto ended = sink_.end_snapshot(id_, *position);
   if (!ended) return judge(std::move(ended).error());
+  end_ = *position;
+  if (start_.txid >= end_->txid) by_difference_ = false;
   state_ = State::kFollowing;
   return {};
 }
 
 Outcome Applier::begin_change_set(const wire::ChangeSet& change_set) {
   auto info = from_wire(change_set);
-  if (!info) return {Verdict::kProtocol, std::move(info).error()};
+  if (!info) return {Verdict::kProtocol, std::move(info).error(), {}};
   if (state_ == State::kWaiting) return {};
   if (state_ == State::kSnapshot) return protocol("a change set inside of a snapshot");
   abandon_image();
@@ -146,6 +187,7 @@ Outcome Applier::chunk(Bytes payload) {
   Sink::Image image{memory_, spool_path_};
   auto taken = sink_.change_set(id_, *change_set_, image);
   if (!taken) return judge(std::move(taken).error());
+  if (end_ && change_set_->post.txid >= end_->txid) by_difference_ = false;
   abandon_image();
   return {};
 }

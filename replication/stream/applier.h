@@ -27,6 +27,8 @@ enum class Verdict {
 struct Outcome {
   Verdict verdict = Verdict::kDone;
   Error error;  ///< unless kDone
+  std::optional<Buffer>
+      answer;  ///< to a question about sums, when it is kDone; empty: there is nothing to compare
 };
 
 class Applier {
@@ -37,6 +39,9 @@ class Applier {
 
   /// Handles one message about this database. After kRetry it must be called with the same frame.
   Outcome process(const wire::Frame& frame);
+  /// A snapshot by difference has been begun, and its content has not been found exact: the next one is
+  /// whole, so that what is wrong here cannot be met again and again.
+  bool needs_whole() const { return by_difference_; }
 
  private:
   enum class State { kWaiting, kSnapshot, kFollowing };
@@ -44,6 +49,7 @@ class Applier {
   Outcome announce(const wire::Announce& announce);
   Outcome drop();
   Outcome begin_snapshot(const wire::SnapshotBegin& begin);
+  Outcome answer(const wire::SumsWanted& wanted);
   Outcome pages(const wire::SnapshotPages& pages, Bytes payload);
   Outcome end_snapshot(const wire::SnapshotEnd& end);
   Outcome begin_change_set(const wire::ChangeSet& change_set);
@@ -59,6 +65,9 @@ class Applier {
   State state_;
   std::optional<DatabaseInfo> info_;
 
+  bool by_difference_ = false;   // the present snapshot, until its content is exact
+  Position start_;               // of the present snapshot
+  std::optional<Position> end_;  // of the snapshot by difference, once it is known
   std::uint32_t page_size_ = 0;
   std::size_t pages_done_ = 0;  // of the present batch, before a retry
 

@@ -1,5 +1,7 @@
 #include "replication/stream/convert.h"
 
+#include <algorithm>
+
 #include "replication/wire/limits.h"
 
 namespace rillfs::stream {
@@ -86,7 +88,8 @@ Result<ChangeSetInfo> from_wire(const wire::ChangeSet& change_set) {
 wire::Message hello_message(NodeId id, const Membership& membership, const std::string& advertise_address) {
   wire::Message message;
   auto* hello = message.mutable_hello();
-  hello->set_protocol_version(wire::kProtocolVersion);
+  hello->set_protocol_version(wire::kProtocolVersionMin);
+  hello->set_newest_version(wire::kProtocolVersion);
   hello->set_cluster_id(membership.cluster.value);
   hello->set_node_id(id.value);
   hello->set_epoch(membership.epoch.value);
@@ -96,14 +99,20 @@ wire::Message hello_message(NodeId id, const Membership& membership, const std::
   return message;
 }
 
+Result<std::uint32_t> common_version(const wire::Hello& hello, const std::string& address) {
+  const std::uint32_t oldest = hello.protocol_version();
+  const std::uint32_t newest = std::max(oldest, hello.newest_version());
+  const std::uint32_t common = std::min(newest, wire::kProtocolVersion);
+  if (common >= oldest && common >= wire::kProtocolVersionMin) return common;
+  return make_error(ErrorCode::kUnsupported,
+                    address + " speaks protocol version " + std::to_string(newest) + " (RillFS " +
+                        hello.software_version().substr(0, 64) + "), this node version " +
+                        std::to_string(wire::kProtocolVersion) + " (RillFS " RILLFS_VERSION "): upgrade " +
+                        (oldest > wire::kProtocolVersion ? "this node" : "the other node"));
+}
+
 Result<PeerIdentity> from_wire(const wire::Hello& hello, const std::string& address) {
-  std::uint32_t version = hello.protocol_version();
-  if (version != wire::kProtocolVersion)
-    return make_error(ErrorCode::kUnsupported,
-                      address + " speaks protocol version " + std::to_string(version) + " (RillFS " +
-                          hello.software_version().substr(0, 64) + "), this node version " +
-                          std::to_string(wire::kProtocolVersion) + " (RillFS " RILLFS_VERSION "): upgrade " +
-                          (version > wire::kProtocolVersion ? "this node" : "the other node"));
+  RILL_TRY(common_version(hello, address));
   if (hello.node_id() == 0) return invalid("a hello without a node id");
   Role role = hello.role() == wire::ROLE_PRIMARY   ? Role::kPrimary
               : hello.role() == wire::ROLE_REPLICA ? Role::kReplica
@@ -127,6 +136,8 @@ std::optional<DatabaseId> database_of(const wire::Message& message) {
       return DatabaseId{message.snapshot_end().id()};
     case Message::kChangeSet:
       return DatabaseId{message.change_set().id()};
+    case Message::kSumsWanted:
+      return DatabaseId{message.sums_wanted().id()};
     case Message::kChunk:
       return DatabaseId{message.chunk().id()};
     default:

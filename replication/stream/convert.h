@@ -21,6 +21,8 @@ Result<ChangeSetInfo> from_wire(const wire::ChangeSet& change_set);
 
 /// Hello of this node.
 wire::Message hello_message(NodeId id, const Membership& membership, const std::string& advertise_address);
+/// The newest version that both sides speak; kUnsupported if there is none.
+Result<std::uint32_t> common_version(const wire::Hello& hello, const std::string& address);
 /// Checks protocol version and node id. kUnsupported says which side to upgrade. `address` for messages.
 Result<PeerIdentity> from_wire(const wire::Hello& hello, const std::string& address);
 

@@ -75,6 +75,21 @@ class SnapshotCursor {
   virtual Position end() const = 0;
 };
 
+/// A database's committed pages in any order, each as it is when it is asked for, for a snapshot by
+/// difference. Threads: one at a time. May block on disk reads.
+class PageSource {
+ public:
+  virtual ~PageSource() = default;
+  virtual Position start() const = 0;     ///< change sets after this complete the snapshot
+  virtual Position position() const = 0;  ///< now
+  virtual std::uint32_t page_size() const = 0;
+  virtual Pgno page_count() const = 0;
+  /// Checksums of `count` pages from `first` on, one after the other; 0 for what is not there.
+  virtual std::vector<std::uint64_t> sums(Pgno first, std::uint32_t count) const = 0;
+  /// Nothing for a page that is not there. Valid until the next call.
+  virtual Result<std::optional<Bytes>> read(Pgno pgno) = 0;
+};
+
 /// Whether `path` may be a DatabaseInfo's: input is hostile.
 bool is_database_path(std::string_view path);
 
@@ -92,6 +107,8 @@ class Source {
   /// its byte budget.
   virtual Result<std::unique_ptr<ChangeSetCursor>> follow(DatabaseId id, const Position& after) = 0;
   virtual Result<std::unique_ptr<SnapshotCursor>> snapshot(DatabaseId id) = 0;
+  /// What snapshot() yields, for a replica of which much may be the same.
+  virtual Result<std::unique_ptr<PageSource>> pages(DatabaseId id) = 0;
   /// `changed` is called, from any thread and never with a lock held that list() takes, after a database was
   /// created, renamed, dropped, had its attributes changed, or got a new change set. It must not block.
   /// An empty function takes the listener away; when that returns, the old one no longer runs.
@@ -115,6 +132,14 @@ class Sink {
   /// the snapshot is complete). Any unfinished earlier one is forgotten.
   virtual Result<void> begin_snapshot(const DatabaseInfo& info, const Position& start,
                                       std::uint32_t page_size, Pgno page_count) = 0;
+  /// As begin_snapshot, but of what is here only the pages that are different follow. kUnsupported if there
+  /// is nothing that could be the same (not here, another page size): then a whole one is needed.
+  virtual Result<void> begin_difference(const DatabaseInfo& info, const Position& start,
+                                        std::uint32_t page_size) = 0;
+  /// What the snapshot by difference has of these pages: their checksums, 0 for one that is not here. Takes
+  /// over from the old content what it has not yet looked at: those must begin where the last ones ended, or
+  /// it is kInvalid.
+  virtual Result<std::vector<std::uint64_t>> page_sums(DatabaseId id, Pgno first, std::uint32_t count) = 0;
   virtual Result<void> snapshot_page(DatabaseId id, Pgno pgno, Bytes page) = 0;
   /// All pages are here; the content is exact once change sets have led to `end`.
   virtual Result<void> end_snapshot(DatabaseId id, const Position& end) = 0;

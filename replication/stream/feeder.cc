@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "replication/stream/comparison.h"
 #include "replication/stream/convert.h"
 #include "replication/stream/page_batch.h"
 #include "replication/wire/frame.h"
@@ -14,32 +15,41 @@ struct Feeder::Database {
   std::optional<Position> start;
   std::unique_ptr<ChangeSetCursor> change_sets;
   std::unique_ptr<SnapshotCursor> snapshot;
+  std::unique_ptr<Comparison> comparison;
+  bool has_copy = false;         // the subscriber has some content of it
+  bool whole = false;            // and it is of no use for its next snapshot
+  std::uint64_t question = 0;    // open; 0: none
+  bool waits_to_ask = false;     // in waiting_
   std::uint64_t image_left = 0;  // bytes of the current image not sent
   Position image_post;           // where it leads
   bool is_ready = false;
   bool is_failed = false;
 };
 
-Feeder::Feeder(Source& source, ReplicaRecord& record, std::unordered_map<DatabaseId, Position> have)
-    : source_(source), record_(record), have_(std::move(have)), scratch_(wire::kPayloadSizeMax) {}
+Feeder::Feeder(Source& source, ReplicaRecord& record, std::unordered_map<DatabaseId, Position> have,
+               std::uint32_t version)
+    : source_(source),
+      record_(record),
+      have_(std::move(have)),
+      scratch_(wire::kPayloadSizeMax),
+      version_(version) {}
 
 Feeder::~Feeder() = default;
 
-bool Feeder::fill(std::span<const DatabaseId> changed, std::span<const DatabaseId> resync, Buffer& out) {
+bool Feeder::fill(std::span<const DatabaseId> changed, std::span<const ResyncRequest> resync, Buffer& out) {
   changed_.insert(changed_.end(), changed.begin(), changed.end());
   if (!catalog_done_) {
     fill_catalog(out);
     return true;
   }
   for (DatabaseId id : std::exchange(changed_, {})) look_up(id, out);
-  for (DatabaseId id : resync) {
-    auto at = databases_.find(id);
+  for (const ResyncRequest& request : resync) {
+    auto at = databases_.find(request.id);
     if (at == databases_.end()) continue;
     Database& database = *at->second;
     database.start.reset();
-    database.change_sets.reset();
-    database.snapshot.reset();
-    database.image_left = 0;
+    database.whole = database.whole || request.whole;
+    forget_cursors(database);
     make_ready(database);
   }
   while (!ready_.empty() && out.size() < kQuantum) {
@@ -54,9 +64,7 @@ bool Feeder::fill(std::span<const DatabaseId> changed, std::span<const DatabaseI
     const bool ordinary = more.error().code == ErrorCode::kBusy;
     spdlog::log(ordinary ? spdlog::level::debug : spdlog::level::err, "cannot send {}: {}; trying again",
                 database.info.path, more.error().message);
-    database.change_sets.reset();
-    database.snapshot.reset();
-    database.image_left = 0;
+    forget_cursors(database);
     if (!std::exchange(database.is_failed, true)) failed_.push_back(id);
   }
   return !ready_.empty();
@@ -69,6 +77,14 @@ void Feeder::retry_failed() {
     at->second->is_failed = false;
     make_ready(*at->second);
   }
+  wake_waiting();
+}
+
+void Feeder::forget_cursors(Database& database) {
+  database.change_sets.reset();
+  database.snapshot.reset();
+  database.comparison.reset();  // an answer to its question still comes
+  database.image_left = 0;
 }
 
 void Feeder::begin_catalog(Buffer& out) {
@@ -87,7 +103,10 @@ void Feeder::fill_catalog(Buffer& out) {
     DatabaseState state = std::move(catalog_.back());
     catalog_.pop_back();
     auto database = std::make_unique<Database>();
-    if (auto at = have_.find(state.info.id); at != have_.end()) database->start = at->second;
+    if (auto at = have_.find(state.info.id); at != have_.end()) {
+      database->start = at->second;
+      database->has_copy = true;
+    }
     announce(*database, state, out);
     if (database->start) record_.starts_at(state.info.id, *database->start);
     make_ready(*databases_.emplace(state.info.id, std::move(database)).first->second);
@@ -105,6 +124,7 @@ void Feeder::look_up(DatabaseId id, Buffer& out) {
   auto at = databases_.find(id);
   if (!state) {
     if (at == databases_.end()) return;
+    close_question(at->second->question);
     databases_.erase(at);
     std::erase(ready_, id);
     drop(id, out);
@@ -147,6 +167,7 @@ Result<bool> Feeder::turn(Database& database, Buffer& out) {
     RILL_TRY(send_pages(database, out));
     return true;
   }
+  if (database.comparison) return send_differences(database, out);
   auto more = send_change_sets(database, out);
   if (more || more.error().code != ErrorCode::kNotInLog) return more;
   // Retention has overtaken this subscriber.
@@ -169,7 +190,8 @@ Result<void> Feeder::choose_start(Database& database, Buffer& out) {
                  to_text(*database.start));
     database.start.reset();
   }
-  auto begun = begin_snapshot(database, out);
+  const bool by_difference = version_ >= wire::kVersionWithDifference && database.has_copy && !database.whole;
+  auto begun = by_difference ? begin_difference(database, out) : begin_snapshot(database, out);
   if (!begun && begun.error().code == ErrorCode::kNotFound) return {};
   return begun;
 }
@@ -177,23 +199,55 @@ Result<void> Feeder::choose_start(Database& database, Buffer& out) {
 Result<void> Feeder::begin_snapshot(Database& database, Buffer& out) {
   RILL_ASSIGN(database.snapshot, source_.snapshot(database.info.id));
   const SnapshotCursor& snapshot = *database.snapshot;
+  wire::SnapshotBegin begin;
+  to_wire(snapshot.start(), begin.mutable_start());
+  begin.set_page_size(snapshot.page_size());
+  begin.set_page_count(snapshot.page_count().value);
+  return announce_snapshot(database, begin, out);
+}
+
+Result<void> Feeder::begin_difference(Database& database, Buffer& out) {
+  RILL_ASSIGN(auto pages, source_.pages(database.info.id));
+  if (pages->page_size() < wire::kPageSizeMin) return begin_snapshot(database, out);  // no content yet
+  wire::SnapshotBegin begin;
+  to_wire(pages->start(), begin.mutable_start());
+  begin.set_page_size(pages->page_size());
+  begin.set_page_count(pages->page_count().value);
+  begin.set_difference(true);
+  database.comparison = std::make_unique<Comparison>(std::move(pages));
+  return announce_snapshot(database, begin, out);
+}
+
+Result<void> Feeder::announce_snapshot(Database& database, const wire::SnapshotBegin& begin, Buffer& out) {
+  RILL_ASSIGN(const Position start, from_wire(begin.start()));
   // Followed from before the first page is read: the cursor keeps the log that completes the snapshot.
-  auto cursor = source_.follow(database.info.id, snapshot.start());
+  auto cursor = source_.follow(database.info.id, start);
   if (!cursor) {
-    database.snapshot.reset();
+    forget_cursors(database);
     return std::move(cursor).error();
   }
   database.change_sets = std::move(*cursor);
   database.image_left = 0;
   wire::Message message;
-  auto* begin = message.mutable_snapshot_begin();
-  begin->set_id(database.info.id.value);
-  to_wire(snapshot.start(), begin->mutable_start());
-  begin->set_page_size(snapshot.page_size());
-  begin->set_page_count(snapshot.page_count().value);
+  *message.mutable_snapshot_begin() = begin;
+  message.mutable_snapshot_begin()->set_id(database.info.id.value);
   wire::append_frame(message, out);
-  record_.snapshot_began(database.info.id, snapshot.start(), snapshot.page_count().value,
-                         snapshot.page_size());
+  record_.snapshot_began(database.info.id, start, begin.page_count(), begin.page_size());
+  return {};
+}
+
+Result<void> Feeder::end_snapshot(Database& database, const Position& start, const Position& end,
+                                  Buffer& out) {
+  wire::Message message;
+  message.mutable_snapshot_end()->set_id(database.info.id.value);
+  to_wire(end, message.mutable_snapshot_end()->mutable_end());
+  wire::append_frame(message, out);
+  database.start = start;
+  database.snapshot.reset();
+  database.comparison.reset();
+  database.has_copy = true;
+  database.whole = false;
+  record_.snapshot_ended(database.info.id);
   return {};
 }
 
@@ -209,14 +263,71 @@ Result<void> Feeder::send_pages(Database& database, Buffer& out) {
     record_.snapshot_pages(database.info.id, batch.page_count());
     return {};
   }
-  wire::Message message;
-  auto* end = message.mutable_snapshot_end();
-  end->set_id(database.info.id.value);
-  to_wire(database.snapshot->end(), end->mutable_end());
-  wire::append_frame(message, out);
-  database.start = database.snapshot->start();
-  database.snapshot.reset();
-  record_.snapshot_ended(database.info.id);
+  return end_snapshot(database, database.snapshot->start(), database.snapshot->end(), out);
+}
+
+/// One batch of pages, one question, or the end. True unless an answer has to come first.
+Result<bool> Feeder::send_differences(Database& database, Buffer& out) {
+  Comparison& comparison = *database.comparison;
+  if (comparison.waits_for_answer()) return false;
+  PageBatch batch(comparison.page_size());
+  while (comparison.has_pages() && batch.has_room()) {
+    RILL_ASSIGN(auto page, comparison.next());
+    if (page) RILL_TRY(batch.add(page->pgno, page->data));
+  }
+  if (!batch.empty()) {
+    batch.append_frame(database.info.id, out);
+    return true;
+  }
+  record_.snapshot_settled(database.info.id, comparison.settled());
+  if (comparison.done()) {
+    RILL_TRY(end_snapshot(database, comparison.pages().start(), comparison.pages().position(), out));
+    return true;
+  }
+  ask(database, out);
+  return false;
+}
+
+void Feeder::ask(Database& database, Buffer& out) {
+  if (questions_.size() >= kQuestionCountMax) {
+    if (!std::exchange(database.waits_to_ask, true)) waiting_.push_back(database.info.id);
+    return;
+  }
+  database.question = ++last_request_;
+  questions_.insert(database.question);
+  wire::append_frame(database.comparison->ask(database.info.id, database.question), out);
+}
+
+void Feeder::close_question(std::uint64_t request) {
+  if (questions_.erase(request) != 0) wake_waiting();
+}
+
+/// As many as may ask now. One that does not, for whatever reason, is made up for at the next retry_failed().
+void Feeder::wake_waiting() {
+  for (std::size_t room = kQuestionCountMax - questions_.size(); room > 0 && !waiting_.empty();) {
+    auto at = databases_.find(waiting_.front());
+    waiting_.pop_front();
+    if (at == databases_.end()) continue;
+    at->second->waits_to_ask = false;
+    if (!at->second->comparison) continue;
+    make_ready(*at->second);
+    --room;
+  }
+}
+
+Result<void> Feeder::answered(const wire::Sums& sums, Bytes payload) {
+  close_question(sums.request());
+  auto at = databases_.find(DatabaseId{sums.id()});
+  if (at == databases_.end() || at->second->question != sums.request()) return {};
+  Database& database = *at->second;
+  database.question = 0;
+  if (!database.comparison) return {};
+  make_ready(database);
+  if (!payload.empty()) return database.comparison->answered(sums.request(), payload);
+  spdlog::info("{}: the replica has nothing that could be compared: sending a whole snapshot",
+               database.info.path);
+  database.whole = true;
+  forget_cursors(database);
   return {};
 }
 

@@ -5,6 +5,10 @@
 // delays another database's commit by at most a turn. Names come before content: what listen() reported is
 // looked up in that order, and renames, drops and new databases are announced before any turn.
 //
+// A replica that has a copy of a database and speaks version 2 is sent a snapshot by difference
+// (comparison.h): each question ends the turn, its answer makes the database ready again. Answers are large,
+// so only a few questions are open at a time; the other databases wait for their turn to ask.
+//
 // A database's cursors are all that a subscriber which falls behind costs.
 //
 // Threads: one call at a time, on a worker: every call reads the source and may block.
@@ -14,26 +18,42 @@
 #include <memory>
 #include <span>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "replication/stream/databases.h"
 #include "replication/stream/replica_record.h"
+#include "replication/wire/limits.h"
 
 namespace rillfs::stream {
+
+/// The subscriber asks for a snapshot.
+struct ResyncRequest {
+  DatabaseId id;
+  bool whole = false;  ///< not by difference
+};
 
 class Feeder {
  public:
   /// One fill() is not much larger than two of these, in bytes.
   static constexpr std::size_t kQuantum = 256 * 1024;
 
-  /// `have`: the subscriber's complete databases. The source must already report changes to whoever passes
-  /// them to fill(), or what happens meanwhile would be missed.
-  Feeder(Source& source, ReplicaRecord& record, std::unordered_map<DatabaseId, Position> have);
+  /// Answers that may be on their way at once.
+  static constexpr std::size_t kQuestionCountMax = 4;
+
+  /// `have`: the subscriber's complete databases; `version`: of the protocol that both speak. The source must
+  /// already report changes to whoever passes them to fill(), or what happens meanwhile would be missed.
+  Feeder(Source& source, ReplicaRecord& record, std::unordered_map<DatabaseId, Position> have,
+         std::uint32_t version = wire::kProtocolVersionMin);
   ~Feeder();
 
   /// Appends the next frames to `out`. `changed` are databases that listen() reported since the last call,
   /// `resync` those for which the subscriber asks for a snapshot. Returns whether there is more to send now.
-  bool fill(std::span<const DatabaseId> changed, std::span<const DatabaseId> resync, Buffer& out);
+  bool fill(std::span<const DatabaseId> changed, std::span<const ResyncRequest> resync, Buffer& out);
+
+  /// The subscriber's answer to a question; one to a question that is not open is passed over. kInvalid when
+  /// it does not fit its question: the session is over. fill() goes on.
+  Result<void> answered(const wire::Sums& sums, Bytes payload);
 
   /// Databases whose reading failed get another try. Call it now and then.
   void retry_failed();
@@ -52,6 +72,14 @@ class Feeder {
   Result<bool> turn(Database& database, Buffer& out);
   Result<void> choose_start(Database& database, Buffer& out);
   Result<void> begin_snapshot(Database& database, Buffer& out);
+  Result<void> begin_difference(Database& database, Buffer& out);
+  Result<void> announce_snapshot(Database& database, const wire::SnapshotBegin& begin, Buffer& out);
+  Result<void> end_snapshot(Database& database, const Position& start, const Position& end, Buffer& out);
+  Result<bool> send_differences(Database& database, Buffer& out);
+  void ask(Database& database, Buffer& out);
+  void close_question(std::uint64_t request);
+  void wake_waiting();
+  static void forget_cursors(Database& database);
   Result<void> send_pages(Database& database, Buffer& out);
   Result<bool> send_change_sets(Database& database, Buffer& out);
   Result<void> send_image(Database& database, Buffer& out);
@@ -67,6 +95,10 @@ class Feeder {
   std::deque<DatabaseId> ready_;
   std::vector<DatabaseId> failed_;
   Buffer scratch_;  // one payload
+  const std::uint32_t version_;
+  std::uint64_t last_request_ = 0;
+  std::unordered_set<std::uint64_t> questions_;  // open
+  std::deque<DatabaseId> waiting_;               // to ask, until a question is closed
 };
 
 }  // namespace rillfs::stream

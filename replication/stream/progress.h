@@ -1,6 +1,7 @@
 // How far a replica is: what both ends of a stream know and show.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <optional>
@@ -25,7 +26,7 @@ inline std::int64_t bounded_sum(std::int64_t a, std::int64_t b) {
 
 struct SnapshotProgress {
   bool active = false;
-  std::uint32_t pages_done = 0;
+  std::uint32_t pages_done = 0;   ///< sent; of one by difference, sent or found to be the same
   std::uint32_t pages_total = 0;  ///< at its start; the database may have grown since
   std::uint64_t bytes_per_second = 0;
   std::int64_t remaining_ms = 0;  ///< estimated; 0 when not known
@@ -76,6 +77,11 @@ class SnapshotMeter {
  public:
   void begin(std::uint32_t page_count, std::uint32_t page_size, std::int64_t now_ms);
   void pages(std::uint32_t count) { progress_.pages_done += count; }
+  /// Of a snapshot by difference, in which sent pages count only here.
+  void settled(Pgno next) {
+    const std::uint32_t before = std::min(std::max(next.value, 1U) - 1, progress_.pages_total);
+    progress_.pages_done = std::max(progress_.pages_done, before);
+  }
   void end() { progress_.active = false; }
   SnapshotProgress progress(std::int64_t now_ms) const;
 

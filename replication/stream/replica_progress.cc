@@ -79,6 +79,11 @@ void ReplicaProgress::snapshot_pages(DatabaseId id, std::uint32_t count) {
   databases_[id].snapshot.pages(count);
 }
 
+void ReplicaProgress::snapshot_settled(DatabaseId id, Pgno next) {
+  std::lock_guard lock(mutex_);
+  databases_[id].snapshot.settled(next);
+}
+
 void ReplicaProgress::snapshot_ended(DatabaseId id, const Position& end, bool exact) {
   std::lock_guard lock(mutex_);
   Database& database = databases_[id];

@@ -27,6 +27,7 @@ class ReplicaProgress {
   void received(DatabaseId id, const ChangeSetInfo& info);
   void snapshot_began(DatabaseId id, std::uint32_t page_count, std::uint32_t page_size);
   void snapshot_pages(DatabaseId id, std::uint32_t count);
+  void snapshot_settled(DatabaseId id, Pgno next);
   /// `exact`: nothing has to follow.
   void snapshot_ended(DatabaseId id, const Position& end, bool exact);
   void progressed(const Sink::Progress& progress);

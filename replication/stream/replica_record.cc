@@ -48,6 +48,11 @@ void ReplicaRecord::snapshot_pages(DatabaseId id, std::uint32_t count) {
   databases_[id].snapshot.pages(count);
 }
 
+void ReplicaRecord::snapshot_settled(DatabaseId id, Pgno next) {
+  std::lock_guard lock(mutex_);
+  databases_[id].snapshot.settled(next);
+}
+
 void ReplicaRecord::snapshot_ended(DatabaseId id) {
   std::lock_guard lock(mutex_);
   databases_[id].snapshot.end();

@@ -32,6 +32,8 @@ class ReplicaRecord {
   void snapshot_began(DatabaseId id, const Position& start, std::uint32_t page_count,
                       std::uint32_t page_size);
   void snapshot_pages(DatabaseId id, std::uint32_t count);
+  /// Of a snapshot by difference: before `next` all is the same, or has been sent.
+  void snapshot_settled(DatabaseId id, Pgno next);
   void snapshot_ended(DatabaseId id);
   /// A database has changed and will be read; the lag counts from here until it is sent.
   void noticed(DatabaseId id);

@@ -120,10 +120,15 @@ Task<void> Subscriber::Impl::drain(SessionPtr session, InboxPtr inbox) {
     // A deque does not move its elements when others are added behind them.
     std::vector<const wire::Frame*> batch;
     std::size_t size = 0;
+    const bool is_question = inbox->frames.front().message.has_sums_wanted();
     for (const auto& frame : inbox->frames) {
+      if (frame.message.has_sums_wanted() != is_question) break;
       batch.push_back(&frame);
-      if ((size += cost(frame)) > kBatchSize) break;
+      if (is_question || (size += cost(frame)) > kBatchSize) break;
     }
+    while (is_question && answering_ && !session->closed()) co_await session->changed().wait();
+    if (session->closed()) break;
+    if (is_question) answering_ = true;
     Outcome outcome;
     std::size_t count = co_await wire::run_on(workers_, [&] {
       std::size_t i = 0;
@@ -133,6 +138,12 @@ Task<void> Subscriber::Impl::drain(SessionPtr session, InboxPtr inbox) {
       }
       return i;
     });
+    if (outcome.answer)
+      co_await answer(session, inbox->frames.front().message.sums_wanted(), std::move(*outcome.answer));
+    if (is_question) {
+      answering_ = false;
+      session->changed().notify();
+    }
     for (; count > 0; --count) done(*inbox, inbox->frames.front());
     if (outcome.verdict != Verdict::kDone) {
       bool over = co_await settle(session, inbox, inbox->frames.front(), outcome);
@@ -172,7 +183,7 @@ Task<bool> Subscriber::Impl::settle(SessionPtr session, InboxPtr inbox, const wi
     case Verdict::kResync: {
       spdlog::warn("{}; asking for a snapshot", what);
       Duration& delay = resync_delay_[inbox->id];
-      tasks_.spawn("resync", ask_again(session, inbox->id, delay));
+      tasks_.spawn("resync", ask_again(session, inbox->id, delay, inbox->applier.needs_whole()));
       delay = std::clamp(delay * 2, kResyncDelayMin, kResyncDelayMax);
       break;
     }
@@ -188,10 +199,15 @@ void Subscriber::Impl::done(Inbox& inbox, const wire::Frame& frame) {
   if (message.has_snapshot_begin() && !inbox.dropped) {
     const auto& begin = message.snapshot_begin();
     inbox.snapshot_start = Txid{begin.start().txid()};
+    inbox.by_difference = begin.difference();
     progress_.snapshot_began(inbox.id, begin.page_count(), begin.page_size());
   }
-  if (message.has_snapshot_pages() && !inbox.dropped)
+  if (message.has_snapshot_pages() && !inbox.dropped && !inbox.by_difference)
     progress_.snapshot_pages(inbox.id, page_count(message.snapshot_pages()));
+  // A question about ranges begins a window: what is before it is settled.
+  // (Also one that was refused passes here.)
+  if (message.sums_wanted().range() > 1 && message.sums_wanted().runs_size() > 0 && !inbox.dropped)
+    progress_.snapshot_settled(inbox.id, Pgno{message.sums_wanted().runs(0).first()});
   if (message.has_snapshot_end() && !inbox.dropped) {
     // Checked by the applier already.
     if (auto end = from_wire(message.snapshot_end().end())) {
@@ -205,11 +221,24 @@ void Subscriber::Impl::done(Inbox& inbox, const wire::Frame& frame) {
   inbox.frames.pop_front();
 }
 
-Task<void> Subscriber::Impl::ask_again(SessionPtr session, DatabaseId id, Duration delay) {
+Task<void> Subscriber::Impl::answer(SessionPtr session, wire::SumsWanted wanted, Buffer sums) {
+  wire::Message message;
+  message.mutable_sums()->set_id(wanted.id());
+  message.mutable_sums()->set_request(wanted.request());
+  message.mutable_sums()->set_size(static_cast<std::uint32_t>(sums.size()));
+  Buffer out;
+  wire::append_frame(message, out);
+  append_bytes(out, sums);
+  auto sent = co_await session->write(out);
+  (void)sent;  // a failure has closed the session, which says so
+}
+
+Task<void> Subscriber::Impl::ask_again(SessionPtr session, DatabaseId id, Duration delay, bool whole) {
   if (delay > Duration::zero()) co_await session->closing().wait_for(delay);
   if (session->closed()) co_return;
   wire::Message message;
   message.mutable_resync()->set_id(id.value);
+  message.mutable_resync()->set_whole(whole);
   auto sent = co_await session->send(message);
   (void)sent;  // a failure has closed the session, which says so
 }

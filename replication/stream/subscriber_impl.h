@@ -37,6 +37,7 @@ class Subscriber::Impl {
     bool draining = false;
     bool dropped = false;  // the drop is in `frames`, or done
     Txid snapshot_start;
+    bool by_difference = false;                  // the snapshot
     std::optional<wire::Frame> failed_announce;  // tried again now and then
   };
   using InboxPtr = std::shared_ptr<Inbox>;
@@ -63,7 +64,8 @@ class Subscriber::Impl {
   wire::Task<bool> settle(SessionPtr session, InboxPtr inbox, const wire::Frame& frame,
                           const Outcome& outcome);
   void done(Inbox& inbox, const wire::Frame& frame);
-  wire::Task<void> ask_again(SessionPtr session, DatabaseId id, Duration delay);
+  wire::Task<void> answer(SessionPtr session, wire::SumsWanted wanted, Buffer sums);
+  wire::Task<void> ask_again(SessionPtr session, DatabaseId id, Duration delay, bool whole);
   void progressed(const Sink::Progress& progress);  // any thread
   void take_progress();
   void check_caught_up();
@@ -93,6 +95,7 @@ class Subscriber::Impl {
   std::unordered_map<DatabaseId, Duration> resync_delay_;
   std::unordered_map<DatabaseId, Sink::Progress> acks_;  // not sent yet
   std::size_t draining_ = 0;
+  bool answering_ = false;  // a database's sums are being read or sent: one at a time, for they are large
   std::vector<std::function<void()>> waiting_for_catch_up_;
 
   std::atomic<std::size_t> unprocessed_ = 0;

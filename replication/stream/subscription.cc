@@ -79,13 +79,16 @@ Task<Result<void>> Subscription::greet() {
       hello_message(environment_.node.id(), environment_.node.membership(), environment_.advertise_address);
   auto sent = co_await session_->send(hello);
   if (!sent) co_return std::move(sent).error();
+  auto version = common_version(frame->message.hello(), session_->peer());
+  if (!version) co_return std::move(version).error();
   const auto& advertised = frame->message.hello().advertise_address();
   auto have = co_await receive_have();
   if (!have) co_return std::move(have).error();
   session_->established();
+  version_ = *version;
   if (auto address = wire::parse_address(advertised); address) peer->address = advertised;
   record_ = environment_.admit(*peer);
-  feeder_ = std::make_unique<Feeder>(environment_.source, *record_, std::move(*have));
+  feeder_ = std::make_unique<Feeder>(environment_.source, *record_, std::move(*have), version_);
   co_return Result<void>();
 }
 
@@ -111,18 +114,28 @@ Task<void> Subscription::feed() {
   bool more = true;
   while (!session_->closed()) {
     auto changed = changed_.take();
-    std::vector<DatabaseId> resync(resync_.begin(), resync_.end());
-    resync_.clear();
+    std::vector<ResyncRequest> resync;
+    for (const auto& [id, whole] : std::exchange(resync_, {})) resync.push_back({id, whole});
+    auto sums = std::exchange(sums_, {});
     bool retry = std::exchange(retry_, false);
-    if (!more && changed.empty() && resync.empty() && !retry) {
+    if (!more && changed.empty() && resync.empty() && sums.empty() && !retry) {
       co_await session_->changed().wait();
       continue;
     }
     out.clear();
+    Result<void> understood;
     more = co_await wire::run_on(environment_.workers, [&] {
       if (retry) feeder_->retry_failed();
+      for (const wire::Frame& frame : sums) {
+        understood = feeder_->answered(frame.message.sums(), frame.payload);
+        if (!understood) return false;
+      }
       return feeder_->fill(changed, resync, out);
     });
+    if (!understood) {
+      session_->close(understood.error().with(session_->peer()));
+      break;
+    }
     if (out.empty()) continue;
     auto sent = co_await session_->write(out);
     if (!sent) break;
@@ -150,22 +163,34 @@ Task<void> Subscription::listen() {
   while (!session_->closed()) {
     auto frame = co_await session_->receive();
     if (!frame) break;
-    auto handled = handle(frame->message);
+    auto handled = handle(std::move(*frame));
     if (!handled) session_->close(std::move(handled).error());
   }
 }
 
-Result<void> Subscription::handle(const wire::Message& message) {
+Result<void> Subscription::handle(wire::Frame frame) {
+  const wire::Message& message = frame.message;
   if (message.has_heartbeat_reply()) return {};
   if (message.has_ack()) {
     for (const auto& progress : message.ack().progress())
       record_->acknowledged(DatabaseId{progress.id()}, Txid{progress.logged()}, Txid{progress.applied()});
     return {};
   }
-  if (!message.has_resync()) return unexpected(session_->peer());
+  if (message.has_resync()) return handle_resync(message.resync());
+  if (!message.has_sums() || version_ < wire::kVersionWithDifference) return unexpected(session_->peer());
+  // Twice as many as can be open: those of databases that were dropped meanwhile come as well.
+  if (sums_.size() >= 2 * Feeder::kQuestionCountMax)
+    return make_error(ErrorCode::kInvalid, session_->peer() + ": sends more sums than it was asked for");
+  sums_.push_back(std::move(frame));
+  session_->changed().notify();
+  return {};
+}
+
+Result<void> Subscription::handle_resync(const wire::Resync& resync) {
   if (resync_.size() >= wire::kDatabaseCountMax)
     return make_error(ErrorCode::kInvalid, session_->peer() + ": asks for too many snapshots");
-  resync_.insert(DatabaseId{message.resync().id()});
+  bool& whole = resync_[DatabaseId{resync.id()}];
+  whole = whole || resync.whole();
   session_->changed().notify();
   return {};
 }

@@ -60,14 +60,17 @@ class Subscription : public std::enable_shared_from_this<Subscription> {
   wire::Task<void> feed();
   wire::Task<void> send_heartbeats();
   wire::Task<void> listen();
-  Result<void> handle(const wire::Message& message);
+  Result<void> handle(wire::Frame frame);
+  Result<void> handle_resync(const wire::Resync& resync);
 
   Environment environment_;
   const std::shared_ptr<wire::Session> session_;
   ChangedDatabases changed_;
   std::shared_ptr<ReplicaRecord> record_;
-  std::unique_ptr<Feeder> feeder_;  // used by one worker at a time, for feed()
-  std::unordered_set<DatabaseId> resync_;
+  std::unique_ptr<Feeder> feeder_;               // used by one worker at a time, for feed()
+  std::uint32_t version_ = 0;                    // of the protocol that both speak
+  std::unordered_map<DatabaseId, bool> resync_;  // asked for; true: a whole snapshot
+  std::vector<wire::Frame> sums_;                // answers, for the feeder
   bool retry_ = false;
 };
 

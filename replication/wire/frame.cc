@@ -11,9 +11,9 @@ namespace {
 constexpr std::size_t kLengthSize = 4;
 
 Result<void> check_payload_size(const Message& message) {
-  bool carries = message.has_chunk() || message.has_snapshot_pages();
+  bool must_carry = message.has_chunk() || message.has_snapshot_pages();
   std::size_t size = payload_size(message);
-  if (carries && (size == 0 || size > kPayloadSizeMax))
+  if ((must_carry && size == 0) || size > kPayloadSizeMax)
     return make_error(ErrorCode::kInvalid, "payload of " + std::to_string(size) + " bytes; 1 to " +
                                                std::to_string(kPayloadSizeMax) + " are allowed");
   return {};
@@ -24,6 +24,7 @@ Result<void> check_payload_size(const Message& message) {
 std::size_t payload_size(const Message& message) {
   if (message.has_chunk()) return message.chunk().size();
   if (message.has_snapshot_pages()) return message.snapshot_pages().size();
+  if (message.has_sums()) return message.sums().size();
   return 0;
 }
 

@@ -3,7 +3,8 @@
 //   offset  size     content
 //   0       4        n, big-endian: bytes of the message, 1 .. kMessageSizeMax
 //   4       n        the Message (rillfs.proto)
-//   4+n     size     only after Chunk and SnapshotPages: raw payload, 1 .. kPayloadSizeMax
+//   4+n     size     only after Chunk, SnapshotPages and Sums: raw payload, 1 (Sums: 0) ..
+//                    kPayloadSizeMax
 //
 // FrameParser is a function of the bytes it is given; it knows no socket, so that it can be fuzzed.
 #pragma once
@@ -17,13 +18,13 @@
 
 namespace rillfs::wire {
 
-/// One message and, for Chunk and SnapshotPages, the bytes that followed it.
+/// One message and, for Chunk, SnapshotPages and Sums, the bytes that followed it.
 struct Frame {
   Message message;
   Buffer payload;
 };
 
-/// Bytes of payload that follow this message; 0 for all but Chunk and SnapshotPages.
+/// Bytes of payload that follow this message; 0 for all but Chunk, SnapshotPages and Sums.
 std::size_t payload_size(const Message& message);
 
 /// Appends length and message. The message is ours and within the limit: a larger one is a bug.

@@ -14,6 +14,7 @@
 #include <mutex>
 #include <string>
 
+#include "replication/ltx/checksum.h"
 #include "replication/stream/databases.h"
 
 namespace rillfs::testing {
@@ -42,6 +43,17 @@ class TemporaryDirectory {
  private:
   std::string path_;
 };
+
+/// A page of this number at its nth version. Hard to compress for odd pages, so that both forms travel.
+inline Buffer fake_page(std::uint32_t pgno, std::uint32_t version = 0, std::uint32_t size = kFakePageSize) {
+  Buffer page(size);
+  std::uint64_t value = pgno ^ (std::uint64_t{version} << 32);
+  for (auto& byte : page) {
+    if (pgno % 2) value = value * 6364136223846793005u + 1442695040888963407u;
+    byte = static_cast<std::uint8_t>(value >> 56 ^ pgno ^ version);
+  }
+  return page;
+}
 
 class FakeSource final : public stream::Source {
  public:
@@ -92,6 +104,28 @@ class FakeSource final : public stream::Source {
     std::lock_guard lock(mutex_);
     return databases_.at(id).state.position;
   }
+  /// What the next one who reads the page finds.
+  void change_page(DatabaseId id, std::uint32_t pgno) {
+    std::lock_guard lock(mutex_);
+    ++databases_.at(id).versions[pgno];
+  }
+  void resize(DatabaseId id, std::uint32_t page_count) {
+    std::lock_guard lock(mutex_);
+    databases_.at(id).page_count = page_count;
+  }
+  void set_page_size(DatabaseId id, std::uint32_t page_size) {
+    std::lock_guard lock(mutex_);
+    databases_.at(id).page_size = page_size;
+  }
+  Buffer page(DatabaseId id, std::uint32_t pgno) {
+    std::lock_guard lock(mutex_);
+    Database& database = databases_.at(id);
+    return fake_page(pgno, database.versions[pgno], database.page_size);
+  }
+  int difference_count() {
+    std::lock_guard lock(mutex_);
+    return differences_;
+  }
   int snapshot_count() {
     std::lock_guard lock(mutex_);
     return snapshots_;
@@ -127,7 +161,14 @@ class FakeSource final : public stream::Source {
     if (at == databases_.end()) return make_error(ErrorCode::kNotFound, "no such database");
     ++snapshots_;
     return std::unique_ptr<stream::SnapshotCursor>(
-        new PageCursor(*this, id, at->second.state.position, at->second.page_count));
+        new PageCursor(*this, id, at->second.state.position, at->second.page_count, at->second.page_size));
+  }
+  Result<std::unique_ptr<stream::PageSource>> pages(DatabaseId id) override {
+    std::lock_guard lock(mutex_);
+    auto at = databases_.find(id);
+    if (at == databases_.end()) return make_error(ErrorCode::kNotFound, "no such database");
+    ++differences_;
+    return std::unique_ptr<stream::PageSource>(new Pages(*this, id, at->second.state.position));
   }
   void listen(std::function<void(DatabaseId)> changed) override {
     std::lock_guard lock(listener_mutex_);
@@ -144,6 +185,8 @@ class FakeSource final : public stream::Source {
     std::deque<Record> log;
     std::size_t removed = 0;
     std::uint32_t page_count = 0;
+    std::uint32_t page_size = kFakePageSize;
+    std::map<std::uint32_t, std::uint32_t> versions;
   };
   class LogCursor final : public stream::ChangeSetCursor {
    public:
@@ -176,20 +219,16 @@ class FakeSource final : public stream::Source {
   };
   class PageCursor final : public stream::SnapshotCursor {
    public:
-    PageCursor(FakeSource& source, DatabaseId id, Position start, std::uint32_t count)
-        : source_(source), id_(id), start_(start), count_(count) {}
+    PageCursor(FakeSource& source, DatabaseId id, Position start, std::uint32_t count,
+               std::uint32_t page_size)
+        : source_(source), id_(id), start_(start), count_(count), page_size_(page_size) {}
     Position start() const override { return start_; }
-    std::uint32_t page_size() const override { return kFakePageSize; }
+    std::uint32_t page_size() const override { return page_size_; }
     Pgno page_count() const override { return Pgno{count_}; }
     Result<std::optional<Page>> next() override {
       if (last_ == count_) return std::optional<Page>();
       ++last_;
-      // Hard to compress for odd pages, so that both forms travel.
-      std::uint64_t value = last_;
-      for (auto& byte : data_) {
-        if (last_ % 2) value = value * 6364136223846793005u + 1442695040888963407u;
-        byte = static_cast<std::uint8_t>(value >> 56 ^ last_);
-      }
+      data_ = source_.page(id_, last_);
       return std::optional(Page{Pgno{last_}, data_});
     }
     Position end() const override { return source_.find(id_) ? source_.position(id_) : start_; }
@@ -199,8 +238,44 @@ class FakeSource final : public stream::Source {
     const DatabaseId id_;
     const Position start_;
     const std::uint32_t count_;
+    const std::uint32_t page_size_;
     std::uint32_t last_ = 0;
-    Buffer data_ = Buffer(kFakePageSize);
+    Buffer data_;
+  };
+  class Pages final : public stream::PageSource {
+   public:
+    Pages(FakeSource& source, DatabaseId id, Position start) : source_(source), id_(id), start_(start) {}
+    Position start() const override { return start_; }
+    Position position() const override { return source_.find(id_) ? source_.position(id_) : start_; }
+    std::uint32_t page_size() const override {
+      std::lock_guard lock(source_.mutex_);
+      auto at = source_.databases_.find(id_);
+      return at == source_.databases_.end() ? kFakePageSize : at->second.page_size;
+    }
+    Pgno page_count() const override {
+      std::lock_guard lock(source_.mutex_);
+      auto at = source_.databases_.find(id_);
+      return Pgno{at == source_.databases_.end() ? 0 : at->second.page_count};
+    }
+    std::vector<std::uint64_t> sums(Pgno first, std::uint32_t count) const override {
+      std::vector<std::uint64_t> sums(count, 0);
+      for (std::uint32_t i = 0; i < count; ++i) {
+        const Pgno pgno{first.value + i};
+        if (pgno <= page_count()) sums[i] = ltx::page_checksum(pgno, source_.page(id_, pgno.value)).value;
+      }
+      return sums;
+    }
+    Result<std::optional<Bytes>> read(Pgno pgno) override {
+      if (pgno > page_count()) return std::optional<Bytes>();
+      data_ = source_.page(id_, pgno.value);
+      return std::optional<Bytes>(data_);
+    }
+
+   private:
+    FakeSource& source_;
+    const DatabaseId id_;
+    const Position start_;
+    Buffer data_;
   };
 
   void notify(DatabaseId id) {
@@ -214,6 +289,7 @@ class FakeSource final : public stream::Source {
   std::function<void(DatabaseId)> changed_;
   std::uint64_t last_id_ = 0;
   int snapshots_ = 0;
+  int differences_ = 0;
 };
 
 class FakeSink final : public stream::Sink {
@@ -223,6 +299,10 @@ class FakeSink final : public stream::Sink {
     Position position;
     std::map<std::uint32_t, Buffer> pages;
     bool complete = false;
+    std::uint32_t page_size = kFakePageSize;
+    std::uint32_t received = 0;           ///< pages of the last snapshot
+    std::map<std::uint32_t, Buffer> old;  ///< while a snapshot by difference is under way
+    std::uint32_t next_old = 1;
   };
 
   explicit FakeSink(std::string spool) : spool_(std::move(spool)) {}
@@ -282,15 +362,40 @@ class FakeSink final : public stream::Sink {
     databases_.erase(id);
     return {};
   }
-  Result<void> begin_snapshot(const stream::DatabaseInfo& info, const Position& start, std::uint32_t,
-                              Pgno) override {
+  Result<void> begin_snapshot(const stream::DatabaseInfo& info, const Position& start,
+                              std::uint32_t page_size, Pgno) override {
     auto lock = enter(info.id);
-    databases_[info.id] = {info, start, {}, false};
+    databases_[info.id] = {info, start, {}, false, page_size};
     event("snapshot " + info.path);
     return {};
   }
+  Result<void> begin_difference(const stream::DatabaseInfo& info, const Position& start,
+                                std::uint32_t page_size) override {
+    auto lock = enter(info.id);
+    Database& database = databases_[info.id];
+    if (database.page_size != page_size || database.pages.empty())
+      return make_error(ErrorCode::kUnsupported, "nothing to compare");
+    std::map<std::uint32_t, Buffer> old = std::move(database.pages);
+    database = {info, start, {}, false, page_size, 0, std::move(old), 1};  // exact at its end
+    event("difference " + info.path);
+    return {};
+  }
+  Result<std::vector<std::uint64_t>> page_sums(DatabaseId id, Pgno first, std::uint32_t count) override {
+    auto lock = enter(id);
+    Database& database = databases_[id];
+    if (first.value > database.next_old) return make_error(ErrorCode::kInvalid, "out of turn");
+    std::vector<std::uint64_t> sums(count, 0);
+    for (std::uint32_t pgno = first.value; pgno < first.value + count; ++pgno) {
+      if (pgno >= database.next_old && database.old.contains(pgno)) database.pages[pgno] = database.old[pgno];
+      if (auto at = database.pages.find(pgno); at != database.pages.end())
+        sums[pgno - first.value] = ltx::page_checksum(Pgno{pgno}, at->second).value;
+    }
+    database.next_old = std::max(database.next_old, first.value + count);
+    return sums;
+  }
   Result<void> snapshot_page(DatabaseId id, Pgno pgno, Bytes page) override {
     auto lock = enter(id);
+    ++databases_[id].received;
     databases_[id].pages[pgno.value].assign(page.begin(), page.end());
     return {};
   }
