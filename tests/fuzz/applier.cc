@@ -39,6 +39,17 @@ class CheckingSink final : public Sink {
     open_[info.id] = {page_size, Pgno{}};
     return {};
   }
+  Result<void> begin_difference(const DatabaseInfo& info, const Position& start,
+                                std::uint32_t page_size) override {
+    return begin_snapshot(info, start, page_size, Pgno{});
+  }
+  Result<std::vector<std::uint64_t>> page_sums(DatabaseId id, Pgno first, std::uint32_t count) override {
+    require(open_.contains(id), "sums are asked for within a snapshot");
+    require(first != Pgno{} && count != 0 && count <= wire::kComparedPageCountMax,
+            "sums are asked of a few pages");
+    RILL_TRY(result());
+    return std::vector<std::uint64_t>(count, first.value);
+  }
   Result<void> snapshot_page(DatabaseId id, Pgno pgno, Bytes page) override {
     auto at = open_.find(id);
     require(at != open_.end(), "pages come within a snapshot");
@@ -145,6 +156,7 @@ wire::Frame frame(Input& in, int kind, std::uint64_t id) {
       begin->set_id(id);
       begin->set_page_size(in.number<std::uint16_t>());
       begin->set_page_count(in.number<std::uint32_t>());
+      begin->set_difference(begin->page_count() & 1);
       place(in, begin->mutable_start());
       break;
     }
@@ -165,6 +177,17 @@ wire::Frame frame(Input& in, int kind, std::uint64_t id) {
     }
     case 6:
       return chunk_frame(in, id);
+    case 8: {
+      auto* wanted = message.mutable_sums_wanted();
+      wanted->set_id(id);
+      for (int runs = in.byte() % 4; runs > 0; --runs) {
+        auto* run = wanted->add_runs();
+        run->set_first(in.number<std::uint32_t>());
+        run->set_count(in.number<std::uint16_t>());
+      }
+      wanted->set_range(in.byte());
+      break;
+    }
     default: {  // whatever a peer may say
       Bytes bytes = in.bytes(in.byte());
       if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) message.Clear();
@@ -185,7 +208,8 @@ RILL_FUZZ_TARGET(applier) {
   CheckingSink sink(files);
   std::map<DatabaseId, std::unique_ptr<stream::Applier>> appliers;
   for (int n = 0; n < 300 && !in.empty(); ++n) {
-    const int kind = in.byte() % 8;
+    const std::uint8_t choice = in.byte();
+    const int kind = choice < 0xf0 ? choice % 8 : 8;
     const std::uint8_t answer = in.byte();
     const std::uint8_t which = in.byte();
     const wire::Frame next = frame(in, kind, std::uint64_t{1} + which % 3);
