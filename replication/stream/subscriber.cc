@@ -160,6 +160,7 @@ Task<Result<void>> Subscriber::Impl::greet(SessionPtr session) {
   progress_.connected(databases);
   complete_.clear();
   resync_delay_.clear();
+  catalog_ended_ = false;
   for (const DatabaseState& database : databases) complete_[database.info.id] = true;
   auto told = co_await send_have(session, databases);
   if (told) session->established();
@@ -247,6 +248,15 @@ void Subscriber::Impl::when_caught_up(std::function<void()> done) {
   });
 }
 
+void Subscriber::Impl::resync(DatabaseId id) {
+  boost::asio::post(network_, [this, id] {
+    if (stopped_) return;
+    resync_wanted_.insert(id);
+    // The whole of it: what this node knows of its pages is no longer what it has.
+    if (session_ && catalog_ended_) ask_for_snapshot(session_, id, true);
+  });
+}
+
 Subscriber::Subscriber(Node& node, Sink& sink, wire::Transport& transport, FileSystem& files,
                        const Clock& clock, Random& random, wire::Executor network, wire::Executor workers,
                        SubscriberOptions options)
@@ -255,6 +265,7 @@ Subscriber::Subscriber(Node& node, Sink& sink, wire::Transport& transport, FileS
 Subscriber::~Subscriber() = default;
 void Subscriber::start() { impl_->start(); }
 void Subscriber::stop() { impl_->stop(); }
+void Subscriber::resync(DatabaseId id) { impl_->resync(id); }
 SubscriberStatus Subscriber::status() const { return impl_->status(); }
 void Subscriber::when_caught_up(std::function<void()> done) { impl_->when_caught_up(std::move(done)); }
 

@@ -62,6 +62,9 @@ class Subscriber {
   void stop();
 
   SubscriberStatus status() const;
+  /// What is here of a database is no longer what was received: asks for a snapshot, now or once connected.
+  /// After start() and before stop().
+  void resync(DatabaseId id);
   /// Calls `done` once, on the network thread, when everything that the primary had at the first connection
   /// is applied; at once if it is. Before start(), or after. It must not block. Never called after stop().
   void when_caught_up(std::function<void()> done);

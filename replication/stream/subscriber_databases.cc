@@ -20,6 +20,8 @@ constexpr std::size_t kBatchSize = 512 * 1024;
 /// Putting a complete snapshot in place takes a few syncs.
 constexpr Duration kBusyDelay = std::chrono::milliseconds(5);
 constexpr Duration kResyncDelayMin = std::chrono::milliseconds(100);
+/// What this node knows of its pages is no longer what it has.
+constexpr bool kWhole = true;
 constexpr Duration kResyncDelayMax = std::chrono::seconds(30);
 
 std::uint32_t page_count(const wire::SnapshotPages& pages) {
@@ -38,6 +40,8 @@ Result<void> Subscriber::Impl::dispatch(const SessionPtr& session, wire::Frame f
   if (message.has_heartbeat()) return heard(session, message.heartbeat());
   if (message.has_catalog_end()) {
     progress_.catalog_ended();
+    catalog_ended_ = true;
+    for (DatabaseId id : resync_wanted_) ask_for_snapshot(session, id, kWhole);
     check_caught_up();
     return {};
   }
@@ -101,6 +105,7 @@ Result<void> Subscriber::Impl::note(Inbox& inbox, const wire::Frame& frame) {
   if (message.has_drop()) {
     inbox.dropped = true;
     complete_.erase(inbox.id);
+    resync_wanted_.erase(inbox.id);
     progress_.dropped(inbox.id);
     check_caught_up();
   } else if (inbox.dropped) {
@@ -180,13 +185,10 @@ Task<bool> Subscriber::Impl::settle(SessionPtr session, InboxPtr inbox, const wi
       spdlog::error("{}; trying again", what);
       if (frame.message.has_announce()) inbox->failed_announce = frame;
       break;
-    case Verdict::kResync: {
+    case Verdict::kResync:
       spdlog::warn("{}; asking for a snapshot", what);
-      Duration& delay = resync_delay_[inbox->id];
-      tasks_.spawn("resync", ask_again(session, inbox->id, delay, inbox->applier.needs_whole()));
-      delay = std::clamp(delay * 2, kResyncDelayMin, kResyncDelayMax);
+      ask_for_snapshot(session, inbox->id, inbox->applier.needs_whole());
       break;
-    }
     case Verdict::kProtocol:
       session->close(outcome.error.with(session->peer()));
       break;
@@ -200,6 +202,7 @@ void Subscriber::Impl::done(Inbox& inbox, const wire::Frame& frame) {
     const auto& begin = message.snapshot_begin();
     inbox.snapshot_start = Txid{begin.start().txid()};
     inbox.by_difference = begin.difference();
+    resync_wanted_.erase(inbox.id);
     progress_.snapshot_began(inbox.id, begin.page_count(), begin.page_size());
   }
   if (message.has_snapshot_pages() && !inbox.dropped && !inbox.by_difference)
@@ -231,6 +234,12 @@ Task<void> Subscriber::Impl::answer(SessionPtr session, wire::SumsWanted wanted,
   append_bytes(out, sums);
   auto sent = co_await session->write(out);
   (void)sent;  // a failure has closed the session, which says so
+}
+
+void Subscriber::Impl::ask_for_snapshot(const SessionPtr& session, DatabaseId id, bool whole) {
+  Duration& delay = resync_delay_[id];
+  tasks_.spawn("resync", ask_again(session, id, delay, whole));
+  delay = std::clamp(delay * 2, kResyncDelayMin, kResyncDelayMax);
 }
 
 Task<void> Subscriber::Impl::ask_again(SessionPtr session, DatabaseId id, Duration delay, bool whole) {

@@ -6,6 +6,7 @@
 #include <deque>
 #include <mutex>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "replication/stream/applier.h"
 #include "replication/stream/replica_progress.h"
@@ -23,6 +24,7 @@ class Subscriber::Impl {
   void stop();                                      // owner's thread
   SubscriberStatus status() const;                  // any thread
   void when_caught_up(std::function<void()> done);  // any thread
+  void resync(DatabaseId id);                       // any thread
 
  private:
   using SessionPtr = std::shared_ptr<wire::Session>;
@@ -65,6 +67,7 @@ class Subscriber::Impl {
                           const Outcome& outcome);
   void done(Inbox& inbox, const wire::Frame& frame);
   wire::Task<void> answer(SessionPtr session, wire::SumsWanted wanted, Buffer sums);
+  void ask_for_snapshot(const SessionPtr& session, DatabaseId id, bool whole);
   wire::Task<void> ask_again(SessionPtr session, DatabaseId id, Duration delay, bool whole);
   void progressed(const Sink::Progress& progress);  // any thread
   void take_progress();
@@ -93,6 +96,8 @@ class Subscriber::Impl {
   std::unordered_map<DatabaseId, InboxPtr> inboxes_;
   std::unordered_map<DatabaseId, bool> complete_;  // what the sink had when the session began
   std::unordered_map<DatabaseId, Duration> resync_delay_;
+  std::unordered_set<DatabaseId> resync_wanted_;  // by the owner; until a snapshot begins
+  bool catalog_ended_ = false;                    // in this session: the primary knows what is wanted of it
   std::unordered_map<DatabaseId, Sink::Progress> acks_;  // not sent yet
   std::size_t draining_ = 0;
   bool answering_ = false;  // a database's sums are being read or sent: one at a time, for they are large

@@ -125,6 +125,28 @@ TEST_F(Streaming, DropsWhatThePrimaryDroppedWhileTheReplicaWasAway) {
   EXPECT_TRUE(replica.sink.databases().contains(kept));
 }
 
+TEST_F(Streaming, AsksForASnapshotWhenTheOwnerSaysThatItsCopyIsDamaged) {
+  auto id = primary.source.create("app.db", 10);
+  connect();
+  ASSERT_TRUE(replica.sink.wait_position(id, primary.source.position(id)));
+  replica.subscriber->resync(id);
+  ASSERT_TRUE(eventually([&] { return primary.source.snapshot_count() == 2; }));
+  primary.source.commit(id, "afterwards");
+  EXPECT_TRUE(replica.sink.wait_position(id, primary.source.position(id)));
+}
+
+TEST_F(Streaming, AsksForThatSnapshotOnceItIsConnected) {
+  auto id = primary.source.create("app.db", 10);
+  connect();
+  ASSERT_TRUE(replica.sink.wait_position(id, primary.source.position(id)));
+  primary.options.listen.port = primary.publisher->address().port;
+  primary.stop();
+  ASSERT_TRUE(eventually([&] { return !replica.subscriber->status().connected; }));
+  replica.subscriber->resync(id);
+  primary.start();
+  EXPECT_TRUE(eventually([&] { return primary.source.snapshot_count() == 2; }));
+}
+
 TEST_F(Streaming, AsksForASnapshotWhenAChangeSetDoesNotFit) {
   for (ErrorCode code : {ErrorCode::kPositionMismatch, ErrorCode::kCorrupt, ErrorCode::kIo}) {
     auto id = primary.source.create("app.db" + std::to_string(static_cast<int>(code)), 5);
