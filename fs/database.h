@@ -11,6 +11,7 @@
 
 #include <atomic>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -22,6 +23,9 @@
 #include "fs/capture/wal_scanner.h"
 #include "fs/content.h"
 #include "fs/environment.h"
+#include "fs/expected_pages.h"
+#include "fs/page_damage.h"
+#include "fs/pages_ahead.h"
 #include "fs/replay_base.h"
 #include "replication/base/file_system.h"
 #include "replication/log/log.h"
@@ -96,7 +100,8 @@ class Database : public std::enable_shared_from_this<Database> {
 
   // --- requests of the mount
   // --------------------------------------------------------------------------------
-  Result<std::size_t> read(MutableBytes into, std::uint64_t offset);
+  /// Whole pages that can be compared with the checksums of what was committed are: EIO if one differs.
+  Result<std::size_t> read(MutableBytes into, std::uint64_t offset, Caller caller = Caller::kApplication);
   Result<void> write(Bytes bytes, std::uint64_t offset, Caller caller);
   Result<void> resize(std::uint64_t size, Caller caller);
   /// Size in bytes as applications see it: staged changes count.
@@ -166,6 +171,35 @@ class Database : public std::enable_shared_from_this<Database> {
   /// A reader needs the log after `txid` (any number of readers; 0 takes the pin away).
   void pin_log(const void* reader, std::optional<Txid> after);
 
+  // --- integrity (database_check.cc says which pages can be compared)
+  // --------------------------------------------------------------
+  enum class PageCheck : std::uint8_t {
+    kWhole,
+    kUnknown,  ///< there is none of this number, or its newest content is not in the file yet (replica)
+    kDamaged,  ///< reported already
+  };
+  /// Compares one page on disk with the checksum of what was committed. kBusy while content is taken over as
+  /// it is. `into`: room for the largest page.
+  Result<PageCheck> check_page(Pgno pgno, MutableBytes into);
+  /// The next reads of this stretch of the file ask the disk.
+  void read_from_disk(std::uint64_t offset, std::uint64_t size) const;
+  struct LastCheck {
+    std::int64_t at_ms = 0;  ///< wall clock at its end; 0: none yet
+    std::uint64_t pages = 0;
+    std::uint64_t unknown = 0;  ///< pages that could not be compared
+    std::uint64_t damaged = 0;  ///< pages
+  };
+  /// All of its pages, `page_count` at the end, have been looked at.
+  void checked(const LastCheck& check, Pgno page_count);
+  struct Health {
+    std::uint64_t damaged_pages = 0;  ///< as far as is known
+    std::uint64_t damaged_ever = 0;   ///< found since the start
+    bool out_of_service = false;      ///< replica: until the primary has sent it anew
+    std::string problem;              ///< what is damaged and what to do; empty: nothing
+    LastCheck last_check;
+  };
+  Health health() const;
+
   // --- replica
   // -----------------------------------------------------------------------------------------------
   /// Verifies a change set against the local position and appends it to the log.
@@ -231,6 +265,26 @@ class Database : public std::enable_shared_from_this<Database> {
   bool base_is_due(bool force) const;
   Result<void> save_synced_base(log::Log& log, const Position& holds, const Content& content);
 
+  // database_check.cc
+  ExpectedPages expected_on_primary(std::uint64_t offset, std::size_t size) const;
+  ExpectedPages expected_on_replica(std::uint64_t offset, std::size_t size) const;
+  Result<std::size_t> read_on_replica(MutableBytes into, std::uint64_t offset, Caller caller);
+  Result<PageCheck> check_page_on_replica(Pgno pgno, MutableBytes into);
+  Result<PageCheck> judge_page(PageDamage damage, const Result<void>& read, Bytes page);
+  bool still_expected(Pgno pgno, Checksum sum) const;
+  Result<void> require_expected(const std::vector<ExpectedPages::Mismatch>& wrong,
+                                const ExpectedPages& expected);
+  Error out_of_service_error() const;
+  void report_damage(const PageDamage& damage);
+  void found_whole(Pgno pgno);
+  /// A snapshot's file is here: where a page of the database file is damaged and the snapshot has it as it
+  /// should be, it is put right. So no reader, of whatever transaction, meets it again.
+  Result<void> mend_file(File& snapshot, const Content& content);
+  /// checks_mutex_ is held: `content_` is a snapshot's now, and was at `before`.
+  void content_replaced(const Position& before);
+  void note_applied(const Position& position);
+  void serve_again(const std::string& name);
+
   // database_replica.cc
   Result<void> append_image(const log::NewRecord& record, const stream::Sink::Image& image);
 
@@ -275,6 +329,16 @@ class Database : public std::enable_shared_from_this<Database> {
   stream::DatabaseState published_;
   Position applied_;
   std::int64_t last_commit_ms_ = 0;
+
+  mutable std::mutex checks_mutex_;  ///< guards what follows; taken inside mutex_ or alone. A replica changes
+                                     ///< `content_` only with both held
+  PagesAhead ahead_;
+  std::map<Pgno, PageDamage> damaged_;  ///< the first few thousand
+  std::uint64_t damaged_ever_ = 0;
+  bool out_of_service_ = false;          ///< replica: damaged, and asked for anew
+  std::optional<Position> serves_from_;  ///< it came, and is in service again once it is applied
+  LastCheck last_check_;
+  std::atomic<bool> has_damage_{false};
 
   std::atomic<int> application_handles_{0};
 };

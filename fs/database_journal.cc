@@ -24,13 +24,6 @@ constexpr Label kJournal = "transaction: journal";
 constexpr Label kWriteDatabase = "database: write";
 }  // namespace
 
-Result<std::size_t> Database::read(MutableBytes into, std::uint64_t offset) {
-  if (dropped_ || !environment_.primary) return file_->read_at(into, offset, "database: read");
-  std::scoped_lock lock(mutex_);
-  if (staging_.empty()) return file_->read_at(into, offset, "database: read");
-  return staging_.read(*file_, into, offset);
-}
-
 Result<std::uint64_t> Database::size() const {
   std::scoped_lock lock(mutex_);
   if (staging_.size()) return *staging_.size();

@@ -66,7 +66,11 @@ Result<Position> Database::receive(const stream::ChangeSetInfo& info, const stre
                                                to_hex(sums.rolling.value) + ", not to " + to_text(info.post));
   }
   RILL_TRY(append_image(record_of(summary, here, info.post, sums.hash), image));
-  content_.apply(summary.changes, summary.header.commit, summary.header.page_size, info.post);
+  {
+    std::scoped_lock checks(checks_mutex_);
+    content_.apply(summary.changes, summary.header.commit, summary.header.page_size, info.post);
+    ahead_.changed(summary.changes, info.post.txid);
+  }
   {
     std::scoped_lock published(published_mutex_);
     published_ = {info_, info.post, log_->end().log_offset};
@@ -79,6 +83,7 @@ Result<Position> Database::receive_snapshot(const std::string& file_path, const 
   std::scoped_lock lock(mutex_);
   if (dropped_) return make_error(ErrorCode::kPositionMismatch, info_.path + " was dropped");
   RILL_ASSIGN(auto file, environment_.files.open(file_path, OpenMode::kRead, "snapshot: read"));
+  if (has_damage_) RILL_TRY(mend_file(*file, content));
   ltx::Header header;
   header.page_size = content.page_size();
   header.commit = content.page_count();
@@ -101,7 +106,12 @@ Result<Position> Database::receive_snapshot(const std::string& file_path, const 
   }
   RILL_TRY(encoder.finish(content.position().checksum));
   RILL_TRY(appender.commit());
-  content_ = content;
+  {
+    std::scoped_lock checks(checks_mutex_);
+    const Position before = content_.position();
+    content_ = content;
+    content_replaced(before);
+  }
   std::scoped_lock published(published_mutex_);
   published_ = {info_, content_.position(), log_->end().log_offset};
   return content_.position();
@@ -112,6 +122,7 @@ void Database::applied(const Position& position, bool file_complete) {
     std::scoped_lock lock(published_mutex_);
     applied_ = position;
   }
+  note_applied(position);
   if (file_complete) file_holds(position);
 }
 
@@ -119,6 +130,8 @@ void Database::file_holds(const Position& position) {
   {
     std::scoped_lock lock(mutex_);
     file_holds_ = position;
+    std::scoped_lock checks(checks_mutex_);
+    ahead_.file_holds(position);
   }
   environment_.backfilled(id());
 }

@@ -31,6 +31,10 @@ Databases::Databases(Environment& environment, NodeView node)
     : environment_(environment), node_(std::move(node)), workers_(kWorkers) {
   environment_.backfilled = [this](DatabaseId id) { advance_base_soon(id); };
   environment_.changed = [this](DatabaseId id) { notify(id); };
+  environment_.damaged = [this](DatabaseId id) {
+    std::scoped_lock lock(listeners_mutex_);
+    if (damaged_) damaged_(id);
+  };
   environment_.registered = [this](const std::shared_ptr<Database>& database, DatabaseId id) {
     register_database(database, id);
   };
@@ -44,6 +48,17 @@ Databases::~Databases() {
 void Databases::notify(DatabaseId id) {
   std::scoped_lock lock(listeners_mutex_);
   if (changed_) changed_(id);
+}
+
+void Databases::on_damage(std::function<void(DatabaseId)> ask) {
+  {
+    std::scoped_lock lock(listeners_mutex_);
+    damaged_ = ask;
+  }
+  if (!ask) return;
+  for (const auto& database : all()) {
+    if (database->health().out_of_service) environment_.damaged(database->id());
+  }
 }
 
 void Databases::register_database(const std::shared_ptr<Database>& database, DatabaseId id) {

@@ -130,6 +130,10 @@ class Databases final : public stream::Source, public stream::Sink {
   /// What had the name `path` in the mount was moved to `aside` for another database.
   void gave_way(const std::string& aside, const std::string& path);
 
+  /// `ask` is called when a replica's database is damaged, and at once for those that are: the primary is to
+  /// send it anew. It must not block. An empty function takes it away; then the old one no longer runs.
+  void on_damage(std::function<void(DatabaseId)> ask);
+
   // --- stream::Source ---
   std::optional<stream::DatabaseState> find(DatabaseId id) override;
   Result<std::unique_ptr<stream::ChangeSetCursor>> follow(DatabaseId id, const Position& after) override;
@@ -225,6 +229,7 @@ class Databases final : public stream::Source, public stream::Sink {
   std::mutex listeners_mutex_;  ///< guards what follows; held while a listener runs, taken inside Database's
   std::function<void(DatabaseId)> changed_;
   std::function<void(const Progress&)> progressed_;
+  std::function<void(DatabaseId)> damaged_;
 
   WorkerPool workers_;  ///< upkeep that may block on disk
   DelayedTasks delayed_;

@@ -39,6 +39,9 @@ struct Environment {
   /// The database file now holds everything up to a position: upkeep may record a new replay base.
   std::function<void(DatabaseId)> backfilled = [](DatabaseId) {};
 
+  /// A replica's database is damaged: the primary is to send it anew. Any thread of table 0; must not block.
+  std::function<void(DatabaseId)> damaged = [](DatabaseId) {};
+
   Epoch current_epoch() const { return Epoch{epoch.load()}; }
   std::string tree_directory() const { return data_directory + "/tree"; }
   std::string databases_directory() const { return data_directory + "/dbs"; }

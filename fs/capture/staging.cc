@@ -16,6 +16,14 @@ bool Staging::has(std::uint64_t sector) const {
   return word != sectors_.end() && (word->second >> (sector % 64) & 1) != 0;
 }
 
+bool Staging::overlaps(std::uint64_t offset, std::uint64_t size) const {
+  if (size == 0 || empty()) return false;
+  if (offset + size > below_limit_) return true;
+  for (std::uint64_t sector = offset / kSector; sector <= (offset + size - 1) / kSector; ++sector)
+    if (has(sector)) return true;
+  return false;
+}
+
 Result<void> Staging::require_file(FileSystem& files, const std::string& directory) {
   if (file_) return {};
   RILL_ASSIGN(file_, files.open_unnamed(directory, kStage));

@@ -32,6 +32,8 @@ class Staging {
   Result<void> resize(File& below, std::uint64_t size);
   /// Reads as the transaction sees the file: staged bytes, else those of `below`; fewer only at the end.
   Result<std::size_t> read(File& below, MutableBytes into, std::uint64_t offset) const;
+  /// Some byte of it is staged, or cut off: what `below` has there does not count.
+  bool overlaps(std::uint64_t offset, std::uint64_t size) const;
   /// The pages that have any staged byte, ascending.
   std::vector<Pgno> pages(std::uint32_t page_size) const;
   /// Copies every staged byte below `size` into `below` and sets its size. What makes `below` longer comes

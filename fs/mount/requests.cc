@@ -233,11 +233,11 @@ void on_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t m
   });
 }
 
-void on_read(fuse_req_t request, fuse_ino_t id, std::size_t size, off_t offset, fuse_file_info*) {
+void on_read(fuse_req_t request, fuse_ino_t id, std::size_t size, off_t offset, fuse_file_info* info) {
   handle(request, RequestKind::kRead, [&] {
     thread_local Buffer buffer(kReadSizeMax);
     MutableBytes into(buffer.data(), std::min(size, buffer.size()));
-    auto n = context(request).tree.read(id, into, static_cast<std::uint64_t>(offset));
+    auto n = context(request).tree.read(id, into, static_cast<std::uint64_t>(offset), caller_of(info));
     if (!n) return void(fuse_reply_err(request, to_errno(n.error())));
     fuse_reply_buf(request, reinterpret_cast<const char*>(buffer.data()), *n);
   });

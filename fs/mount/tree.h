@@ -96,7 +96,7 @@ class Tree {
   /// The replica may have to prepare the database's WAL and wal-index first: `done` is called once, from this
   /// or another thread.
   void open_file(std::uint64_t id, int flags, const Requester& who, std::function<void(Result<Opened>)> done);
-  Result<std::size_t> read(std::uint64_t id, MutableBytes into, std::uint64_t offset);
+  Result<std::size_t> read(std::uint64_t id, MutableBytes into, std::uint64_t offset, Caller caller);
   Result<void> write(std::uint64_t id, Bytes bytes, std::uint64_t offset, Caller caller);
   Result<void> allocate(std::uint64_t id, int mode, std::uint64_t offset, std::uint64_t length,
                         Caller caller);

@@ -224,7 +224,7 @@ void Tree::open_file(std::uint64_t id, int flags, const Requester& who,
   databases_.prepare_for_readers(binding.database, [done = std::move(done), answer] { done(answer); });
 }
 
-Result<std::size_t> Tree::read(std::uint64_t id, MutableBytes into, std::uint64_t offset) {
+Result<std::size_t> Tree::read(std::uint64_t id, MutableBytes into, std::uint64_t offset, Caller caller) {
   if (VirtualFiles::is_virtual(id)) {
     auto content = virtual_files_.content(id);
     if (!content) return errno_error(ESTALE, "the virtual file is gone");
@@ -235,7 +235,7 @@ Result<std::size_t> Tree::read(std::uint64_t id, MutableBytes into, std::uint64_
   }
   RILL_ASSIGN(auto found, node(id));
   auto binding = found->binding();
-  if (binding.role == Role::kDatabase) return binding.database->read(into, offset);
+  if (binding.role == Role::kDatabase) return binding.database->read(into, offset, caller);
   auto io = found->io();
   if (!io) return errno_error(EBADF, "read of a file that is not open");
   return io->read_at(into, offset, "read");

@@ -94,6 +94,11 @@ class PosixFile final : public File {
     return {};
   }
 
+  void drop_cached(std::uint64_t offset, std::uint64_t size) override {
+    require_own_table();
+    (void)::posix_fadvise(fd_, static_cast<off_t>(offset), static_cast<off_t>(size), POSIX_FADV_DONTNEED);
+  }
+
  private:
   void require_own_table() const {
     if (table_ == this_descriptor_table) return;

@@ -39,6 +39,10 @@ class File {
   /// fdatasync: data, and the metadata needed to read it back, are durable. Never retry a failure.
   virtual Result<void> sync_data(Label label) = 0;
 
+  /// What memory holds of [offset, offset + size) and the disk has as well may be forgotten, so that the next
+  /// read asks the disk. A wish.
+  virtual void drop_cached(std::uint64_t offset, std::uint64_t size) { (void)offset, (void)size; }
+
   /// Reads exactly `into.size()` bytes; kCorrupt if the file ends before.
   Result<void> read_exact_at(MutableBytes into, std::uint64_t offset, Label label);
 };
