@@ -10,9 +10,11 @@
 #include "cmd/ltx.h"
 #include "cmd/mount.h"
 #include "cmd/options.h"
+#include "cmd/parked.h"
 #include "cmd/report.h"
 #include "cmd/show_status.h"
 #include "cmd/transfer.h"
+#include "cmd/verify.h"
 
 namespace rillfs::cmd {
 namespace {
@@ -106,6 +108,35 @@ void add_transfers(CLI::App& parser, CommandLine& out) {
   ex->add_option("FILE", out.file, "Where to copy it")->required();
 }
 
+void add_verify(CLI::App& parser, CommandLine& out) {
+  CLI::App* verify = add_command(
+      parser, out, "verify", "Read databases of the running node and compare every page with its checksum");
+  add_data(*verify, out);
+  add_flag_for(*verify, *find_option_by_key("verify.rate"), out);
+  verify->add_flag("-q,--quiet", out.quiet, "No progress bar");
+  verify->add_flag("--json", out.json, "For programs");
+  verify->add_option("NAME", out.names, "Names in the mount; all databases without");
+}
+
+void add_parked(CLI::App& parser, CommandLine& out) {
+  CLI::App* parked =
+      add_command(parser, out, "parked", "What was put aside: branches that lost, damaged databases");
+  parked->require_subcommand(1);
+  CLI::App* list = add_command(*parked, out, "list", "What is there");
+  add_data(*list, out);
+  list->add_flag("--json", out.json, "For programs");
+  CLI::App* ex =
+      add_command(*parked, out, "export",
+                  "Copy it to FILE: a SQLite database, or a directory of change sets of what has none");
+  add_data(*ex, out);
+  ex->add_option("NAME", out.name, "As the list has it")->required();
+  ex->add_option("FILE", out.file, "Where to copy it; must not exist")->required();
+  CLI::App* drop = add_command(*parked, out, "drop", "Remove it for good");
+  add_data(*drop, out);
+  drop->add_flag("--yes", out.yes, "Yes, remove it");
+  drop->add_option("NAME", out.name, "As the list has it")->required();
+}
+
 void add_ltx(CLI::App& parser, CommandLine& out) {
   CLI::App* ltx = add_command(parser, out, "ltx", "Look into LTX files and log segments (*.seg)");
   ltx->require_subcommand(1);
@@ -195,6 +226,11 @@ int dispatch(const CommandLine& line) {
   if (line.command == "primary") return run_primary(config->data, line.json);
   if (line.command == "import") return run_import(config->data, line.file, line.name, line.quiet);
   if (line.command == "export") return run_export(config->data, line.name, line.file, line.force, line.quiet);
+  if (line.command == "verify")
+    return run_verify(config->data, line.names, config->verify_rate, line.json, line.quiet);
+  if (line.command == "parked list") return run_parked_list(config->data, line.json);
+  if (line.command == "parked export") return run_parked_export(config->data, line.name, line.file);
+  if (line.command == "parked drop") return run_parked_drop(config->data, line.name, line.yes);
   return show_config(*config);
 }
 
@@ -222,6 +258,8 @@ std::unique_ptr<CLI::App> make_parser(CommandLine& out) {
   add_mount(*parser, out);
   add_questions(*parser, out);
   add_transfers(*parser, out);
+  add_verify(*parser, out);
+  add_parked(*parser, out);
   add_ltx(*parser, out);
   add_rest(*parser, out);
   return parser;

@@ -19,9 +19,10 @@ struct CommandLine {
   std::string command;  ///< "mount", "status", "config show", "ltx verify", ...
   std::string config_path;
   Settings flags;
-  bool json = false, watch = false, tsv = false, pages = false, force = false, quiet = false;
-  std::string file, name, shell;   ///< import, export, completion
+  bool json = false, watch = false, tsv = false, pages = false, force = false, quiet = false, yes = false;
+  std::string file, name, shell;   ///< import, export, parked, completion
   std::vector<std::string> files;  ///< ltx
+  std::vector<std::string> names;  ///< verify
 };
 
 /// The parser, writing into `out`, which outlives it. Help and completion read it as well.

@@ -52,6 +52,8 @@ Result<void> check(const Config& c) {
                    duration_text(c.heartbeat) + ")");
   if (c.segment_size < 64 * 1024 || c.segment_size > (std::uint64_t{1} << 40))
     return invalid("retention.segment_size: must be between 64KiB and 1TiB; 64MiB suits most");
+  if (c.scrub_rate < (std::uint64_t{64} << 10))
+    return invalid("scrub.rate: must be at least 64KiB; to have no scrub, set scrub.interval to 0");
   if (c.wal_limit < (std::uint64_t{1} << 20))
     return invalid(
         "replica.wal_limit: below 1MiB a replica could not take ordinary transactions; use 4GiB "

@@ -40,6 +40,10 @@ struct Config {
   std::chrono::milliseconds retention_time{};  ///< change sets younger than this are kept if bytes allow
   std::uint64_t segment_size = 0;              ///< bytes after which a log segment is closed
 
+  std::chrono::milliseconds scrub_interval{};  ///< between the beginnings of two rounds; 0: never
+  std::uint64_t scrub_rate = 0;                ///< bytes a second, at least
+  std::uint64_t verify_rate = 0;               ///< of `rillfs verify`; 0: as fast as it goes
+
   std::uint64_t wal_limit = 0;  ///< bytes a replica's WAL may grow to before it is restarted
   std::optional<std::uint32_t> replica_uid, replica_gid, replica_mode;  ///< instead of the primary's
 

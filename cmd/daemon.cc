@@ -42,6 +42,23 @@ std::optional<SnapshotProgress> snapshot_of(const stream::DatabaseProgress& prog
                           progress.snapshot.bytes_per_second};
 }
 
+void add_health(DatabaseStatus& entry, const Database::Health& health) {
+  if (!health.problem.empty()) entry.problem = health.problem;
+  entry.damaged = health.damaged_ever;
+  const Database::LastCheck& last = health.last_check;
+  if (last.at_ms != 0) entry.check = CheckStatus{last.at_ms, last.pages, last.unknown, last.damaged};
+}
+
+std::vector<std::string> parked_names(FileSystem& files, const std::string& directory) {
+  std::vector<std::string> names;
+  auto entries = files.list(directory, "status: parked");
+  if (!entries) return names;
+  for (const DirectoryEntry& entry : *entries)
+    if (entry.is_directory && !entry.name.ends_with(".tmp")) names.push_back(entry.name);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
 wire::SessionOptions session_options(const Config& config) {
   wire::SessionOptions options;
   options.heartbeat_interval = config.heartbeat;
@@ -75,6 +92,7 @@ Result<std::unique_ptr<Daemon>> Daemon::start(const Config& config) {
   RILL_TRY(daemon->load());
   RILL_TRY(daemon->mount());
   RILL_TRY(daemon->connect());
+  daemon->look_after_content();
   RILL_TRY(daemon->serve_control());
   spdlog::info("{} is mounted, {}", config.mountpoint,
                config.primary ? "following " + to_text(*config.primary)
@@ -167,9 +185,20 @@ Result<void> Daemon::connect() {
   return {};
 }
 
+void Daemon::look_after_content() {
+  if (subscriber_) databases_->on_damage([this](DatabaseId id) { subscriber_->resync(id); });
+  scrubber_ = std::make_unique<Scrubber>(*databases_, clock_,
+                                         ScrubOptions{config_.scrub_interval, config_.scrub_rate});
+  scrubber_->start();
+  verify_ = std::make_unique<VerifyJobs>(*databases_, clock_);
+}
+
 Result<void> Daemon::serve_control() {
   control_ = std::make_unique<ControlServer>(network_, control_workers_.get_executor());
   control_->handle("status", [this](const nlohmann::json&) { return to_json(status()); });
+  control_->handle("verify", [this](const nlohmann::json& request) { return verify_->begin(request); });
+  control_->handle("verify progress",
+                   [this](const nlohmann::json& request) { return verify_->progress(request); });
   return control_->start(config_.data);
 }
 
@@ -206,6 +235,7 @@ void Daemon::add_databases(NodeStatus& status) const {
     entry.parked = count_parked(environment_.files, environment_.parked_directory(), database->id());
     entry.lag_ms = 0;
     if (auto it = obstacles.find(database->id().value); it != obstacles.end()) entry.problem = it->second;
+    add_health(entry, database->health());
     if (const auto* behind = find_progress(progress, database->id())) {
       entry.lag_ms = static_cast<std::uint64_t>(std::max<std::int64_t>(0, behind->lag_ms));
       entry.lag_txs = behind->lag_transactions;
@@ -276,6 +306,7 @@ NodeStatus Daemon::status() const {
   }
   add_databases(status);
   add_replicas(status);
+  status.parked = parked_names(environment_.files, environment_.parked_directory());
   return status;
 }
 
@@ -296,6 +327,9 @@ void Daemon::unmount() {
 void Daemon::stop() {
   if (std::exchange(stopped_, true)) return;
   if (control_) control_->stop();
+  if (verify_) verify_->stop();
+  if (scrubber_) scrubber_->stop();
+  if (databases_) databases_->on_damage({});
   if (subscriber_) subscriber_->stop();
   if (publisher_) publisher_->stop();
   keep_network_.reset();

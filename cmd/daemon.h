@@ -14,11 +14,13 @@
 #include "cmd/control_server.h"
 #include "cmd/data_lock.h"
 #include "cmd/status.h"
+#include "cmd/verify_jobs.h"
 #include "fs/apply/mount_threads.h"
 #include "fs/databases.h"
 #include "fs/mount/memory_keeper.h"
 #include "fs/mount/session.h"
 #include "fs/mount_work.h"
+#include "fs/scrubber.h"
 #include "replication/base/worker_pool.h"
 #include "replication/lease/lease.h"
 #include "replication/node.h"
@@ -47,6 +49,7 @@ class Daemon {
   Result<void> load();
   Result<void> mount();
   Result<void> connect();
+  void look_after_content();
   Result<void> serve_control();
   NodeStatus status() const;
   void add_databases(NodeStatus& status) const;
@@ -79,6 +82,8 @@ class Daemon {
   std::unique_ptr<lease::Lease> lease_;
   std::unique_ptr<stream::Publisher> publisher_;
   std::unique_ptr<stream::Subscriber> subscriber_;
+  std::unique_ptr<Scrubber> scrubber_;
+  std::unique_ptr<VerifyJobs> verify_;
   std::unique_ptr<ControlServer> control_;
   bool stopped_ = false;
 };

@@ -28,6 +28,14 @@ json snapshot_json(const std::optional<SnapshotProgress>& progress) {
           {"remaining_ms", nullable(remaining_ms(*progress))}};
 }
 
+json check_json(const std::optional<CheckStatus>& check) {
+  if (!check) return nullptr;
+  return {{"at_ms", check->at_ms},
+          {"pages", check->pages},
+          {"pages_unknown", check->unknown},
+          {"pages_damaged", check->damaged}};
+}
+
 json database_json(const DatabaseStatus& d) {
   json out = {{"txid", d.txid.value},
               {"checksum", to_hex(d.checksum.value)},
@@ -38,7 +46,9 @@ json database_json(const DatabaseStatus& d) {
               {"lag_txs", nullable(d.lag_txs)},
               {"parked", d.parked},
               {"problem", text_or_null(d.problem)},
-              {"snapshot", snapshot_json(d.snapshot)}};
+              {"snapshot", snapshot_json(d.snapshot)},
+              {"damaged", d.damaged},
+              {"check", check_json(d.check)}};
   put_name(out, d.name);
   return out;
 }
@@ -105,6 +115,14 @@ std::optional<SnapshotProgress> read_snapshot(const json& from) {
                           number_of<std::uint64_t>(*found, "bytes_per_second")};
 }
 
+std::optional<CheckStatus> read_check(const json& from) {
+  auto found = from.find("check");
+  if (found == from.end() || found->is_null()) return std::nullopt;
+  return CheckStatus{number_of<std::int64_t>(*found, "at_ms"), number_of<std::uint64_t>(*found, "pages"),
+                     number_of<std::uint64_t>(*found, "pages_unknown"),
+                     number_of<std::uint64_t>(*found, "pages_damaged")};
+}
+
 DatabaseStatus read_database(const json& from) {
   DatabaseStatus d;
   d.name = name_of(from);
@@ -118,6 +136,8 @@ DatabaseStatus read_database(const json& from) {
   d.parked = number_of<std::uint64_t>(from, "parked");
   d.problem = text_of(from, "problem");
   d.snapshot = read_snapshot(from);
+  d.damaged = number_of<std::uint64_t>(from, "damaged");
+  d.check = read_check(from);
   return d;
 }
 
@@ -160,6 +180,7 @@ NodeStatus read_status(const json& from) {
     s.requests.emplace_back(kind, count.get<std::uint64_t>());
   for (const json& entry : from.at("databases")) s.databases.push_back(read_database(entry));
   for (const json& entry : from.at("replicas")) s.replicas.push_back(read_replica(entry));
+  for (const json& name : from.value("parked", json::array())) s.parked.push_back(name.get<std::string>());
   return s;
 }
 
@@ -188,10 +209,12 @@ json to_json(const NodeStatus& s) {
               {"mountpoint", text_or_null(s.mountpoint)},
               {"requests", json::object()},
               {"databases", json::array()},
-              {"replicas", json::array()}};
+              {"replicas", json::array()},
+              {"parked", json::array()}};
   for (const auto& [kind, count] : s.requests) out["requests"][kind] = count;
   for (const DatabaseStatus& database : s.databases) out["databases"].push_back(database_json(database));
   for (const ReplicaStatus& replica : s.replicas) out["replicas"].push_back(replica_json(replica));
+  for (const std::string& name : s.parked) out["parked"].push_back(valid_utf8(name));
   return out;
 }
 

@@ -30,6 +30,15 @@ struct SnapshotProgress {
 /// Milliseconds until the snapshot is complete at its present rate; nothing while that is unknown.
 std::optional<std::uint64_t> remaining_ms(const SnapshotProgress& progress);
 
+/// The last time that all pages of a database were compared with their checksums, and what came of it.
+struct CheckStatus {
+  std::int64_t at_ms = 0;  ///< wall clock, at its end
+  std::uint64_t pages = 0;
+  std::uint64_t unknown = 0;  ///< pages that could not be compared
+  std::uint64_t damaged = 0;
+  friend bool operator==(const CheckStatus&, const CheckStatus&) = default;
+};
+
 struct DatabaseStatus {
   std::string name;  ///< relative to the mount
   Txid txid;
@@ -42,6 +51,8 @@ struct DatabaseStatus {
   std::uint64_t parked = 0;              ///< branches that lost and were put aside
   std::string problem;                   ///< why it takes no writes or is not replicated; empty: nothing
   std::optional<SnapshotProgress> snapshot;
+  std::uint64_t damaged = 0;         ///< pages found since the start of the node
+  std::optional<CheckStatus> check;  ///< nothing: not yet
   friend bool operator==(const DatabaseStatus&, const DatabaseStatus&) = default;
 };
 
@@ -83,6 +94,7 @@ struct NodeStatus {
   std::vector<std::pair<std::string, std::uint64_t>> requests;
   std::vector<DatabaseStatus> databases;
   std::vector<ReplicaStatus> replicas;
+  std::vector<std::string> parked;  ///< what `rillfs parked list` has, by name
   friend bool operator==(const NodeStatus&, const NodeStatus&) = default;
 };
 

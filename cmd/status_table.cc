@@ -122,12 +122,21 @@ std::string replicas(const NodeStatus& s, bool colour) {
   return any ? out + "\n" + positions.render(colour) : out;
 }
 
+std::string parked(const NodeStatus& s, bool colour) {
+  if (s.parked.empty()) return "";
+  const std::string count =
+      human_count(s.parked.size()) + (s.parked.size() == 1 ? " branch is" : " branches are");
+  std::string out = "\n" + coloured(count + " parked", Colour::kYellow, colour) + " (rillfs parked list)\n";
+  for (const std::string& name : s.parked) out += "  " + printable(name) + "\n";
+  return out;
+}
+
 }  // namespace
 
 std::string render_status(const NodeStatus& status, bool colour) {
   std::string out = header(status, colour) + "\n" + databases(status, colour);
   if (status.role == Role::kPrimary) out += "\n" + replicas(status, colour);
-  return out;
+  return out + parked(status, colour);
 }
 
 std::string render_primary(const NodeStatus& s, bool colour) {

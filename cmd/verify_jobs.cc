@@ -1,0 +1,162 @@
+#include "cmd/verify_jobs.h"
+
+#include <signal.h>
+
+#include <algorithm>
+#include <atomic>
+#include <nlohmann/json.hpp>
+
+#include "cmd/control_protocol.h"
+#include "cmd/printable.h"
+#include "cmd/verify.h"
+#include "fs/scrubber.h"
+
+namespace rillfs::cmd {
+namespace {
+
+using nlohmann::json;
+
+constexpr Duration kPatience = std::chrono::seconds(10);
+constexpr std::size_t kJobsMax = 16;
+/// A job notices that it is not wanted any more at least this often.
+constexpr Duration kNap = std::chrono::milliseconds(100);
+
+Result<std::vector<std::string>> names_in(const json& request) {
+  std::vector<std::string> names;
+  for (const json& hex : request.value("names_hex", json::array())) {
+    auto name = bytes_of_hex(hex.get<std::string>());
+    if (!name) return make_error(ErrorCode::kInvalid, "names_hex: not hex");
+    names.push_back(std::move(*name));
+  }
+  return names;
+}
+
+}  // namespace
+
+struct VerifyJobs::Job {
+  std::vector<std::shared_ptr<Database>> databases;
+  std::vector<Databases::OutOfService> unreadable;
+  std::uint64_t rate = 0;
+  std::thread thread;
+  // Guarded by the owner's mutex_.
+  std::uint64_t done = 0;
+  std::uint64_t total = 0;
+  bool finished = false;
+  Monotonic asked;
+  std::vector<CheckReport> reports;
+};
+
+VerifyJobs::~VerifyJobs() { stop(); }
+
+void VerifyJobs::stop() {
+  std::unordered_map<std::uint64_t, std::shared_ptr<Job>> jobs;
+  {
+    std::scoped_lock lock(mutex_);
+    stopping_ = true;
+    jobs.swap(jobs_);
+  }
+  for (auto& [number, job] : jobs)
+    if (job->thread.joinable()) job->thread.join();
+}
+
+json VerifyJobs::begin(const json& request) {
+  auto names = names_in(request);
+  if (!names) return error_reply(names.error());
+  auto job = std::make_shared<Job>();
+  job->rate = request.value("rate", std::uint64_t{0});
+  for (const auto& database : databases_.all()) {
+    const std::string path = database->path();
+    if (names->empty() || std::erase(*names, path) != 0) job->databases.push_back(database);
+  }
+  for (const auto& one : databases_.out_of_service()) {
+    const bool all = names->empty() && job->databases.size() == databases_.all().size();
+    if (all || std::erase(*names, one.path) != 0) job->unreadable.push_back(one);
+  }
+  if (!names->empty())
+    return error_reply(make_error(ErrorCode::kNotFound,
+                                  "there is no database " + names->front() + "; 'rillfs status' lists them"));
+  for (const auto& database : job->databases) job->total += database->details().size;
+  std::sort(job->databases.begin(), job->databases.end(),
+            [](const auto& a, const auto& b) { return a->path() < b->path(); });
+  job->asked = clock_.monotonic();
+  forget_old();
+  std::scoped_lock lock(mutex_);
+  if (stopping_ || jobs_.size() >= kJobsMax)
+    return error_reply(make_error(ErrorCode::kBusy, "too many checks are running; wait for one of them"));
+  const std::uint64_t number = next_++;
+  jobs_[number] = job;
+  job->thread = std::thread([this, job] {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, nullptr);
+    work(*job);
+  });
+  return {{"job", number}};
+}
+
+void VerifyJobs::forget_old() {
+  std::vector<std::shared_ptr<Job>> old;
+  {
+    std::scoped_lock lock(mutex_);
+    for (auto it = jobs_.begin(); it != jobs_.end();) {
+      const bool over = it->second->finished && clock_.monotonic() - it->second->asked > kPatience;
+      if (over) old.push_back(it->second);
+      it = over ? jobs_.erase(it) : std::next(it);
+    }
+  }
+  for (const auto& job : old) job->thread.join();
+}
+
+bool VerifyJobs::wanted(const Job& job) const {
+  std::scoped_lock lock(mutex_);
+  return !stopping_ && clock_.monotonic() - job.asked < kPatience;
+}
+
+void VerifyJobs::work(Job& job) {
+  std::unique_lock turn(turn_);
+  Throttle throttle(clock_, job.rate);
+  std::uint64_t before = 0;
+  auto pace = [&](std::uint64_t bytes, std::uint64_t done, std::uint64_t) {
+    {
+      std::scoped_lock lock(mutex_);
+      job.done = before + done;
+    }
+    if (job.rate == 0) return wanted(job);
+    for (Duration left = throttle.after(bytes); left > Duration::zero() && wanted(job); left -= kNap)
+      std::this_thread::sleep_for(std::min(left, kNap));
+    return wanted(job);
+  };
+  for (const auto& database : job.databases) {
+    if (!wanted(job)) break;
+    CheckReport report = check_database(*database, clock_, pace);
+    before += report.size;
+    std::scoped_lock lock(mutex_);
+    job.reports.push_back(std::move(report));
+  }
+  for (const auto& one : job.unreadable) {
+    CheckReport report;
+    report.name = one.path.empty() ? "(dbs/" + to_hex(one.id.value) + ")" : one.path;
+    report.problem = one.why;
+    std::scoped_lock lock(mutex_);
+    job.reports.push_back(std::move(report));
+  }
+  std::scoped_lock lock(mutex_);
+  job.finished = true;
+}
+
+json VerifyJobs::progress(const json& request) {
+  std::scoped_lock lock(mutex_);
+  auto it = jobs_.find(request.at("job").get<std::uint64_t>());
+  if (it == jobs_.end()) return error_reply(make_error(ErrorCode::kNotFound, "there is no such check"));
+  Job& job = *it->second;
+  job.asked = clock_.monotonic();
+  json reply = {{"done", job.finished ? job.total : std::min(job.done, job.total)},
+                {"total", job.total},
+                {"finished", job.finished}};
+  if (!job.finished) return reply;
+  reply["databases"] = json::array();
+  for (const CheckReport& report : job.reports) reply["databases"].push_back(to_json(report));
+  return reply;
+}
+
+}  // namespace rillfs::cmd

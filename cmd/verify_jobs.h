@@ -1,0 +1,51 @@
+// The daemon's side of `rillfs verify`: checks that run while a command asks how far they are.
+//
+//   {"command":"verify","names_hex":[...],"rate":BYTES}   -> {"job":1}            no names: every database
+//   {"command":"verify progress","job":1}
+//     -> {"done":BYTES,"total":BYTES,"finished":false}
+//     -> {"done":...,"total":...,"finished":true,"databases":[{"name":..., "ok":true, ...}]}
+//
+// One runs at a time; others wait for their turn. A job that nobody asks about for ten seconds ends: whoever
+// wanted it is gone.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "fs/databases.h"
+#include "fs/integrity_check.h"
+
+namespace rillfs::cmd {
+
+/// Threads: any of descriptor table 0; stop from the owner's.
+class VerifyJobs {
+ public:
+  VerifyJobs(Databases& databases, Clock& clock) : databases_(databases), clock_(clock) {}
+  ~VerifyJobs();
+  nlohmann::json begin(const nlohmann::json& request);
+  nlohmann::json progress(const nlohmann::json& request);
+  /// When it returns nothing of this runs.
+  void stop();
+
+ private:
+  struct Job;
+  void work(Job& job);
+  bool wanted(const Job& job) const;
+  void forget_old();
+
+  Databases& databases_;
+  Clock& clock_;
+  std::mutex turn_;  ///< held while a job reads; taken before mutex_
+
+  mutable std::mutex mutex_;  ///< guards what follows
+  std::unordered_map<std::uint64_t, std::shared_ptr<Job>> jobs_;
+  std::uint64_t next_ = 1;
+  bool stopping_ = false;
+};
+
+}  // namespace rillfs::cmd
