@@ -252,8 +252,8 @@ void Subscriber::Impl::resync(DatabaseId id) {
   boost::asio::post(network_, [this, id] {
     if (stopped_) return;
     resync_wanted_.insert(id);
-    // The whole of it: what this node knows of its pages is no longer what it has.
-    if (session_ && catalog_ended_) ask_for_snapshot(session_, id, true);
+    // By difference will do: what is compared is what the files have, not what they should have.
+    if (session_ && catalog_ended_) ask_for_snapshot(session_, id, false);
   });
 }
 

@@ -20,8 +20,6 @@ constexpr std::size_t kBatchSize = 512 * 1024;
 /// Putting a complete snapshot in place takes a few syncs.
 constexpr Duration kBusyDelay = std::chrono::milliseconds(5);
 constexpr Duration kResyncDelayMin = std::chrono::milliseconds(100);
-/// What this node knows of its pages is no longer what it has.
-constexpr bool kWhole = true;
 constexpr Duration kResyncDelayMax = std::chrono::seconds(30);
 
 std::uint32_t page_count(const wire::SnapshotPages& pages) {
@@ -41,7 +39,7 @@ Result<void> Subscriber::Impl::dispatch(const SessionPtr& session, wire::Frame f
   if (message.has_catalog_end()) {
     progress_.catalog_ended();
     catalog_ended_ = true;
-    for (DatabaseId id : resync_wanted_) ask_for_snapshot(session, id, kWhole);
+    for (DatabaseId id : resync_wanted_) ask_for_snapshot(session, id, false);
     check_caught_up();
     return {};
   }

@@ -188,6 +188,9 @@ class Node:
         """A command about this node."""
         return run(RILLFS, words[0], "--data", self.data, *words[1:], **options)
 
+    def rillfs_parked(self, *words, **options):
+        return run(RILLFS, "parked", words[0], "--data", self.data, *words[1:], **options)
+
     def status(self):
         return json.loads(self.rillfs("status", "--json").stdout)
 
