@@ -62,14 +62,14 @@ void VerifyJobs::stop() {
 json VerifyJobs::begin(const json& request) {
   auto names = names_in(request);
   if (!names) return error_reply(names.error());
+  const bool all = names->empty();
   auto job = std::make_shared<Job>();
   job->rate = request.value("rate", std::uint64_t{0});
   for (const auto& database : databases_.all()) {
     const std::string path = database->path();
-    if (names->empty() || std::erase(*names, path) != 0) job->databases.push_back(database);
+    if (all || std::erase(*names, path) != 0) job->databases.push_back(database);
   }
   for (const auto& one : databases_.out_of_service()) {
-    const bool all = names->empty() && job->databases.size() == databases_.all().size();
     if (all || std::erase(*names, one.path) != 0) job->unreadable.push_back(one);
   }
   if (!names->empty())

@@ -1,6 +1,7 @@
 #include "fs/integrity_check.h"
 
 #include <algorithm>
+#include <thread>
 
 #include "replication/ltx/checksum.h"
 
@@ -10,6 +11,8 @@ namespace {
 constexpr std::uint64_t kStretch = std::uint64_t{1} << 20;  ///< bytes between two looks at the clock
 constexpr std::uint32_t kPageSizeMax = 65536;
 constexpr std::size_t kDamagedNamed = 100;
+constexpr std::chrono::milliseconds kSettle{50};
+constexpr int kAttemptsMax = 40;
 
 /// Looks at the pages of one stretch from `next` on; where to go on.
 Result<Pgno> check_stretch(Database& database, Pgno next, std::uint32_t page_size, Buffer& page,
@@ -43,6 +46,21 @@ std::string compare_sums(const Content& content) {
          ". The node's memory is not to be trusted: restart rillfs, and look after the machine";
 }
 
+/// Content that is being taken over as it is settles in a moment.
+Result<Pgno> check_settled_stretch(Database& database, Pgno next, std::uint32_t page_size, Buffer& page,
+                                   CheckReport& report) {
+  for (int attempt = 0;; ++attempt) {
+    CheckReport so_far = report;
+    auto checked = check_stretch(database, next, page_size, page, so_far);
+    const bool again = !checked && checked.error().code == ErrorCode::kBusy && attempt < kAttemptsMax;
+    if (!again) {
+      report = std::move(so_far);
+      return checked;
+    }
+    std::this_thread::sleep_for(kSettle);
+  }
+}
+
 Result<void> check_pages(Database& database, const CheckPace& pace, CheckReport& report) {
   Buffer page(kPageSizeMax);
   const std::uint32_t page_size = database.page_size();
@@ -51,7 +69,7 @@ Result<void> check_pages(Database& database, const CheckPace& pace, CheckReport&
     if (database.is_dropped()) return make_error(ErrorCode::kNotFound, "it was removed meanwhile");
     if (database.page_size() != page_size)
       return make_error(ErrorCode::kBusy, "its page size has changed meanwhile; look again");
-    RILL_ASSIGN(next, check_stretch(database, next, page_size, page, report));
+    RILL_ASSIGN(next, check_settled_stretch(database, next, page_size, page, report));
     const std::uint64_t done = (std::uint64_t{next.value} - 1) * page_size;
     const std::uint64_t total = std::uint64_t{database.page_count().value} * page_size;
     if (!pace(done - before, std::min(done, total), total))

@@ -1,5 +1,7 @@
 #include "fs/pages_ahead.h"
 
+#include <bit>
+
 namespace rillfs {
 
 void PagesAhead::changed(const std::vector<PageChange>& changes, Txid txid) {
@@ -9,6 +11,12 @@ void PagesAhead::changed(const std::vector<PageChange>& changes, Txid txid) {
     added.pages.push_back(change.pgno);
     newest_[change.pgno] = txid;
   }
+  // Applying may wait for long while the same pages change again and again: what later change sets have again
+  // is forgotten whenever their number has doubled.
+  if (!std::has_single_bit(waiting_.size())) return;
+  for (ChangeSet& set : waiting_)
+    std::erase_if(set.pages, [&](Pgno pgno) { return newest_.at(pgno) != set.txid; });
+  std::erase_if(waiting_, [](const ChangeSet& set) { return set.pages.empty(); });
 }
 
 void PagesAhead::replaced(const Position& position) {

@@ -30,6 +30,19 @@ TEST(PagesAhead, AChangedPageIsAheadUntilTheFileHoldsItsLastChange) {
   EXPECT_EQ(ahead.size(), 0U);
 }
 
+TEST(PagesAhead, PagesThatChangeAgainAndAgainWhileApplyingWaitAreKeptOnce) {
+  PagesAhead ahead;
+  for (std::uint64_t txid = 1; txid <= 1000; ++txid)
+    ahead.changed(pages({1, 2, 10 + static_cast<std::uint32_t>(txid % 3)}), Txid{txid});
+  EXPECT_EQ(ahead.size(), 5U);
+  ahead.file_holds(at(997));
+  EXPECT_EQ(ahead.size(), 5U);
+  ahead.file_holds(at(998));
+  EXPECT_EQ(ahead.size(), 4U);
+  ahead.file_holds(at(1000));
+  EXPECT_EQ(ahead.size(), 0U);
+}
+
 TEST(PagesAhead, ASnapshotPutsEveryPageAheadUntilItIsAppliedAndInTheFile) {
   PagesAhead ahead;
   ahead.changed(pages({1}), Txid{9});
