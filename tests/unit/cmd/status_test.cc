@@ -61,6 +61,9 @@ TEST(Status, ComesBackFromJsonAsItWas) {
   NodeStatus s = primary();
   s.databases[0].snapshot = SnapshotProgress{1, 2, 3};
   s.databases[0].problem = "disk on fire";
+  s.databases[0].damaged = 3;
+  s.databases[0].check = CheckStatus{kNow, 100, 2, 1};
+  s.parked = {"00000000000000aa-1-0000000000000007"};
   s.databases.push_back({"bytes \xff\x01 \xe2\x82.db"});
   s.replicas[0].positions[0].checksum = Checksum{};
   EXPECT_EQ(status_from_json(json::parse(to_json(s).dump())).value(), s);
