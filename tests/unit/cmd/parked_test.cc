@@ -75,7 +75,8 @@ TEST_F(ParkedCommand, ExportsTheDatabaseAndReplacesNothing) {
 TEST_F(ParkedCommand, HasNoWayOutOfItsDirectory) {
   make(branch_, "content");
   fs::create_directories(data() + "/dbs/x");
-  for (const std::string name : {"..", "../dbs", ".", "", branch_ + "/", branch_ + "/..", "nobody"}) {
+  for (const std::string& name :
+       std::vector<std::string>{"..", "../dbs", ".", "", branch_ + "/", branch_ + "/..", "nobody"}) {
     EXPECT_FALSE(export_parked(files_, data(), name, target())) << name;
     EXPECT_FALSE(drop_parked(files_, data(), name)) << name;
   }
