@@ -125,17 +125,17 @@ TEST_F(Streaming, DropsWhatThePrimaryDroppedWhileTheReplicaWasAway) {
   EXPECT_TRUE(replica.sink.databases().contains(kept));
 }
 
-TEST_F(Streaming, AsksForASnapshotWhenTheOwnerSaysThatItsCopyIsDamaged) {
+TEST_F(Streaming, AsksForWhatDiffersWhenTheOwnerSaysThatItsCopyIsDamaged) {
   auto id = primary.source.create("app.db", 10);
   connect();
   ASSERT_TRUE(replica.sink.wait_position(id, primary.source.position(id)));
   replica.subscriber->resync(id);
-  ASSERT_TRUE(eventually([&] { return primary.source.snapshot_count() == 2; }));
+  ASSERT_TRUE(eventually([&] { return primary.source.difference_count() == 1; }));
   primary.source.commit(id, "afterwards");
   EXPECT_TRUE(replica.sink.wait_position(id, primary.source.position(id)));
 }
 
-TEST_F(Streaming, AsksForThatSnapshotOnceItIsConnected) {
+TEST_F(Streaming, AsksForThatOnceItIsConnected) {
   auto id = primary.source.create("app.db", 10);
   connect();
   ASSERT_TRUE(replica.sink.wait_position(id, primary.source.position(id)));
@@ -144,7 +144,7 @@ TEST_F(Streaming, AsksForThatSnapshotOnceItIsConnected) {
   ASSERT_TRUE(eventually([&] { return !replica.subscriber->status().connected; }));
   replica.subscriber->resync(id);
   primary.start();
-  EXPECT_TRUE(eventually([&] { return primary.source.snapshot_count() == 2; }));
+  EXPECT_TRUE(eventually([&] { return primary.source.difference_count() == 1; }));
 }
 
 TEST_F(Streaming, AsksForASnapshotWhenAChangeSetDoesNotFit) {
