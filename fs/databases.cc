@@ -28,7 +28,10 @@ bool below(const std::string& path, const std::string& directory) {
 }  // namespace
 
 Databases::Databases(Environment& environment, NodeView node)
-    : environment_(environment), node_(std::move(node)), workers_(kWorkers) {
+    : environment_(environment),
+      node_(std::move(node)),
+      dropped_(environment.files, environment.databases_directory() + "/dropped"),
+      workers_(kWorkers) {
   environment_.backfilled = [this](DatabaseId id) { advance_base_soon(id); };
   environment_.changed = [this](DatabaseId id) { notify(id); };
   environment_.damaged = [this](DatabaseId id) {
@@ -160,6 +163,8 @@ std::shared_ptr<Database> Databases::take_out(const Place& place) {
   // In one step: a first commit may be under way.
   if (!database->dropped()) return nullptr;
   const DatabaseId id = database->id();
+  if (auto noted = is_primary() ? dropped_.add(id) : Result<void>(); !noted)
+    spdlog::warn("{}: {}; a replica that is away keeps it", database->path(), noted.error().message);
   {
     std::scoped_lock lock(mutex_);
     by_id_.erase(id.value);

@@ -18,6 +18,7 @@
 #include "fs/attached_record.h"
 #include "fs/database.h"
 #include "fs/delayed_tasks.h"
+#include "fs/dropped_databases.h"
 #include "fs/environment.h"
 #include "fs/rename_record.h"
 #include "fs/snapshot_receiver.h"
@@ -141,11 +142,12 @@ class Databases final : public stream::Source, public stream::Sink {
   Result<std::unique_ptr<stream::PageSource>> pages(DatabaseId id) override;
   void listen(std::function<void(DatabaseId)> changed) override;
   std::vector<DatabaseId> withheld() override;
+  bool was_dropped(DatabaseId id) override { return dropped_.contains(id); }
   // --- stream::Source and stream::Sink ---
   std::vector<stream::DatabaseState> list() override;
   // --- stream::Sink ---
   Result<void> announce(const stream::DatabaseInfo& info) override;
-  Result<void> drop(DatabaseId id) override;
+  Result<void> drop(DatabaseId id, bool unknown) override;
   Result<void> begin_snapshot(const stream::DatabaseInfo& info, const Position& start,
                               std::uint32_t page_size, Pgno page_count) override;
   Result<void> begin_difference(const stream::DatabaseInfo& info, const Position& start,
@@ -205,6 +207,7 @@ class Databases final : public stream::Source, public stream::Sink {
   std::atomic<MountWork*> work_{nullptr};
 
   std::vector<OutOfService> out_of_service_;  ///< constant after recovery
+  DroppedDatabases dropped_;
 
   mutable std::mutex mutex_;  ///< guards what follows; Database's locks are taken before it, never inside
   std::map<Place, std::shared_ptr<Database>> by_place_;

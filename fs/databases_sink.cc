@@ -55,7 +55,7 @@ Result<void> Databases::announce(const stream::DatabaseInfo& announced) {
   return {};
 }
 
-Result<void> Databases::drop(DatabaseId id) {
+Result<void> Databases::drop(DatabaseId id, bool unknown) {
   {
     std::scoped_lock lock(mutex_);
     receiving_.erase(id.value);
@@ -63,7 +63,13 @@ Result<void> Databases::drop(DatabaseId id) {
   if (auto prepared = take_prepared(id)) return discard(std::move(*prepared));
   RILL_ASSIGN(auto database, installed(id));
   MountWork* work = work_;
-  if (database && work != nullptr) work->remove(database);
+  if (!database || work == nullptr) return {};
+  if (unknown) {
+    spdlog::warn("{}: the primary has no such database and does not know why; what is here is parked",
+                 database->path());
+    RILL_TRY(park(environment_, *database));
+  }
+  work->remove(database);
   return {};
 }
 

@@ -65,6 +65,8 @@ Result<void> Databases::recover() {
     RILL_TRY(files.make_directories(directory, kRecover));
   }
   RILL_TRY(empty_leftovers());
+  if (auto loaded = dropped_.load(); !loaded)
+    spdlog::warn("{}; replicas that were away keep what was dropped meanwhile", loaded.error().message);
   RILL_TRY(settle_rename());
   RILL_TRY(begin_settling_attached());
   RILL_ASSIGN(auto entries, files.list(environment_.databases_directory(), kRecover));

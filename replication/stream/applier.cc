@@ -37,7 +37,7 @@ Outcome Applier::process(const wire::Frame& frame) {
     case Message::kAnnounce:
       return announce(frame.message.announce());
     case Message::kDrop:
-      return drop();
+      return drop(frame.message.drop());
     case Message::kSnapshotBegin:
       return begin_snapshot(frame.message.snapshot_begin());
     case Message::kSumsWanted:
@@ -72,10 +72,10 @@ Outcome Applier::announce(const wire::Announce& announce) {
       works_later(announced.error()) ? Verdict::kRetry : Verdict::kFailed, std::move(announced).error(), {}};
 }
 
-Outcome Applier::drop() {
+Outcome Applier::drop(const wire::Drop& drop) {
   abandon_image();
   state_ = State::kWaiting;
-  auto dropped = sink_.drop(id_);
+  auto dropped = sink_.drop(id_, drop.unknown());
   if (dropped || dropped.error().code == ErrorCode::kNotFound) return {};
   return {works_later(dropped.error()) ? Verdict::kRetry : Verdict::kFailed, std::move(dropped).error(), {}};
 }

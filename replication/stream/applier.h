@@ -47,7 +47,7 @@ class Applier {
   enum class State { kWaiting, kSnapshot, kFollowing };
 
   Outcome announce(const wire::Announce& announce);
-  Outcome drop();
+  Outcome drop(const wire::Drop& drop);
   Outcome begin_snapshot(const wire::SnapshotBegin& begin);
   Outcome answer(const wire::SumsWanted& wanted);
   Outcome pages(const wire::SnapshotPages& pages, Bytes payload);

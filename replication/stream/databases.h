@@ -100,6 +100,8 @@ class Source {
   virtual std::vector<DatabaseState> list() = 0;
   /// Databases that are here and cannot be read at present: a replica keeps what it has of them.
   virtual std::vector<DatabaseId> withheld() { return {}; }
+  /// It was here, and was dropped on purpose. False also for one that this node has lost.
+  virtual bool was_dropped(DatabaseId id) = 0;
   /// One database; nothing when it is gone. Called once a commit for each subscriber: worth an index.
   virtual std::optional<DatabaseState> find(DatabaseId id) = 0;
   /// Change sets after `after`. kNotInLog when the log does not contain that position (too old, or diverged);
@@ -125,8 +127,9 @@ class Sink {
   /// The database exists on the primary under this name with these attributes: rename it here if it differs.
   /// A database that is not here yet is only noted; it appears when its first snapshot is complete.
   virtual Result<void> announce(const DatabaseInfo& info) = 0;
-  /// The primary has dropped it.
-  virtual Result<void> drop(DatabaseId id) = 0;
+  /// The primary does not have it: it was dropped, or, if `unknown`, it may have been lost there, and what is
+  /// here is kept aside.
+  virtual Result<void> drop(DatabaseId id, bool unknown) = 0;
 
   /// A snapshot follows, replacing what is here of this database (kept, and parked if it has diverged, until
   /// the snapshot is complete). Any unfinished earlier one is forgotten.

@@ -94,7 +94,7 @@ void Feeder::begin_catalog(Buffer& out) {
   for (const DatabaseState& state : catalog_) gone.erase(state.info.id);
   for (DatabaseId id : source_.withheld()) gone.erase(id);
   // Drops first: they free names.
-  for (const auto& [id, position] : gone) drop(id, out);
+  for (const auto& [id, position] : gone) drop(id, !source_.was_dropped(id), out);
 }
 
 void Feeder::fill_catalog(Buffer& out) {
@@ -127,7 +127,7 @@ void Feeder::look_up(DatabaseId id, Buffer& out) {
     close_question(at->second->question);
     databases_.erase(at);
     std::erase(ready_, id);
-    drop(id, out);
+    drop(id, false, out);
     return;
   }
   if (at == databases_.end()) at = databases_.emplace(id, std::make_unique<Database>()).first;
@@ -146,10 +146,11 @@ void Feeder::announce(Database& database, const DatabaseState& state, Buffer& ou
   wire::append_frame(announce_message(state), out);
 }
 
-void Feeder::drop(DatabaseId id, Buffer& out) {
+void Feeder::drop(DatabaseId id, bool unknown, Buffer& out) {
   record_.dropped(id);
   wire::Message message;
   message.mutable_drop()->set_id(id.value);
+  message.mutable_drop()->set_unknown(unknown);
   wire::append_frame(message, out);
 }
 

@@ -65,7 +65,7 @@ class Feeder {
   void begin_catalog(Buffer& out);
   void look_up(DatabaseId id, Buffer& out);
   void announce(Database& database, const DatabaseState& state, Buffer& out);
-  void drop(DatabaseId id, Buffer& out);
+  void drop(DatabaseId id, bool unknown, Buffer& out);
   void make_ready(Database& database);
 
   /// One turn. True: has more to send.

@@ -3,6 +3,7 @@ histories are never mixed."""
 
 import contextlib
 import pathlib
+import shutil
 import sqlite3
 
 import pytest
@@ -63,3 +64,31 @@ def test_replaced_primary_is_not_followed_any_more(make_cluster):
                detail=third.log)
     assert third.execute("a.db", "SELECT x FROM t") == [(2,)]
     wait_until(lambda: "somebody else has become primary" in old.log(), what="the old primary's report", detail=old.log)
+
+
+def test_database_that_the_primary_has_lost_is_parked_and_one_that_it_dropped_is_not(make_cluster):
+    cluster = make_cluster(replicas=1)
+    primary, replica = cluster.primary, cluster.replica
+    primary.execute("older.db", "CREATE TABLE t(x)")
+    primary.stop()
+    shutil.copytree(primary.data, primary.directory / "copy")  # the disk image that will come back
+    primary.start()
+    for name in ("lost.db", "dropped.db"):
+        primary.execute(name, "PRAGMA journal_mode=WAL", "CREATE TABLE t(x)", f"INSERT INTO t VALUES('{name}')")
+        cluster.wait_for_replicas(name)
+    replica.stop()
+    primary.path("dropped.db").unlink()
+    replica.start()
+    cluster.check_gone("dropped.db")
+    assert not list((pathlib.Path(replica.data) / "parked").iterdir())
+
+    primary.stop()
+    shutil.rmtree(primary.data)
+    (primary.directory / "copy").rename(primary.data)
+    primary.start()
+    cluster.check_gone("lost.db", 20)
+    parked = list((pathlib.Path(replica.data) / "parked").glob("*/database"))
+    assert len(parked) == 1, replica.log()
+    with contextlib.closing(sqlite3.connect(f"file:{parked[0]}?mode=ro", uri=True)) as connection:
+        assert connection.execute("SELECT x FROM t").fetchall() == [("lost.db",)]
+    cluster.check("older.db")

@@ -27,7 +27,7 @@ class CheckingSink final : public Sink {
     require(is_database_path(info.path) && info.mode <= 07777, "what is announced is checked");
     return result();
   }
-  Result<void> drop(DatabaseId id) override {
+  Result<void> drop(DatabaseId id, bool) override {
     RILL_TRY(result());
     open_.erase(id);
     return {};

@@ -12,6 +12,7 @@
 #include <fstream>
 #include <map>
 #include <mutex>
+#include <set>
 #include <string>
 
 #include "replication/ltx/checksum.h"
@@ -90,8 +91,18 @@ class FakeSource final : public stream::Source {
     {
       std::lock_guard lock(mutex_);
       databases_.erase(id);
+      dropped_.insert(id);
     }
     notify(id);
+  }
+  /// Knows nothing of it any more.
+  void lose(DatabaseId id) {
+    std::lock_guard lock(mutex_);
+    databases_.erase(id);
+  }
+  bool was_dropped(DatabaseId id) override {
+    std::lock_guard lock(mutex_);
+    return dropped_.contains(id);
   }
   /// Retention removes everything so far.
   void truncate_log(DatabaseId id) {
@@ -286,6 +297,7 @@ class FakeSource final : public stream::Source {
   std::mutex mutex_;
   std::mutex listener_mutex_;
   std::map<DatabaseId, Database> databases_;
+  std::set<DatabaseId> dropped_;
   std::function<void(DatabaseId)> changed_;
   std::uint64_t last_id_ = 0;
   int snapshots_ = 0;
@@ -356,9 +368,9 @@ class FakeSink final : public stream::Sink {
     event("announce " + info.path);
     return {};
   }
-  Result<void> drop(DatabaseId id) override {
+  Result<void> drop(DatabaseId id, bool unknown) override {
     std::lock_guard lock(mutex_);
-    event("drop " + databases_[id].info.path);
+    event((unknown ? "park and drop " : "drop ") + databases_[id].info.path);
     databases_.erase(id);
     return {};
   }

@@ -123,6 +123,18 @@ TEST_F(Streaming, DropsWhatThePrimaryDroppedWhileTheReplicaWasAway) {
   replica.start(primary.publisher->address());
   EXPECT_TRUE(replica.sink.wait([&](auto& databases, auto&) { return !databases.contains(gone); }));
   EXPECT_TRUE(replica.sink.databases().contains(kept));
+  EXPECT_TRUE(replica.sink.wait([](auto&, auto& events) { return events.back() == "drop gone.db"; }));
+}
+
+TEST_F(Streaming, KeepsAsideWhatThePrimaryHasLost) {
+  auto lost = primary.source.create("lost.db", 1);
+  connect();
+  ASSERT_TRUE(replica.sink.wait_position(lost, primary.source.position(lost)));
+  replica.stop();
+  primary.source.lose(lost);
+  replica.start(primary.publisher->address());
+  EXPECT_TRUE(
+      replica.sink.wait([](auto&, auto& events) { return events.back() == "park and drop lost.db"; }));
 }
 
 TEST_F(Streaming, AsksForWhatDiffersWhenTheOwnerSaysThatItsCopyIsDamaged) {
