@@ -34,7 +34,8 @@ Result<void> DroppedDatabases::add(DatabaseId id) {
   ids_.insert(id.value);
   RILL_ASSIGN(auto file, files_.open(path_, OpenMode::kCreate, kLabel));
   const std::string line = to_hex(id.value) + "\n";
-  RILL_TRY(file->write_at(Bytes(reinterpret_cast<const std::uint8_t*>(line.data()), line.size()), size_, kLabel));
+  RILL_TRY(
+      file->write_at(Bytes(reinterpret_cast<const std::uint8_t*>(line.data()), line.size()), size_, kLabel));
   size_ += line.size();
   return {};
 }

@@ -12,7 +12,7 @@ namespace {
 
 wire::SessionOptions impatient() {
   using std::chrono::milliseconds;
-  return {milliseconds(20), milliseconds(150), milliseconds(150)};
+  return {milliseconds(20), milliseconds(600), milliseconds(600)};
 }
 
 }  // namespace

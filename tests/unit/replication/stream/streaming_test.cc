@@ -2,6 +2,7 @@
 // connections and logs. Method: publisher and subscriber over loopback, databases in memory.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <future>
 
 #include "unit/support/stream_ends.h"
@@ -123,7 +124,8 @@ TEST_F(Streaming, DropsWhatThePrimaryDroppedWhileTheReplicaWasAway) {
   replica.start(primary.publisher->address());
   EXPECT_TRUE(replica.sink.wait([&](auto& databases, auto&) { return !databases.contains(gone); }));
   EXPECT_TRUE(replica.sink.databases().contains(kept));
-  EXPECT_TRUE(replica.sink.wait([](auto&, auto& events) { return events.back() == "drop gone.db"; }));
+  EXPECT_TRUE(
+      replica.sink.wait([](auto&, auto& events) { return std::ranges::count(events, "drop gone.db") == 1; }));
 }
 
 TEST_F(Streaming, KeepsAsideWhatThePrimaryHasLost) {
@@ -133,8 +135,8 @@ TEST_F(Streaming, KeepsAsideWhatThePrimaryHasLost) {
   replica.stop();
   primary.source.lose(lost);
   replica.start(primary.publisher->address());
-  EXPECT_TRUE(
-      replica.sink.wait([](auto&, auto& events) { return events.back() == "park and drop lost.db"; }));
+  EXPECT_TRUE(replica.sink.wait(
+      [](auto&, auto& events) { return std::ranges::count(events, "park and drop lost.db") == 1; }));
 }
 
 TEST_F(Streaming, AsksForWhatDiffersWhenTheOwnerSaysThatItsCopyIsDamaged) {
