@@ -86,12 +86,15 @@ void WalScanner::note_rewrite(std::uint64_t offset) {
 void WalScanner::note_header(std::uint32_t frame, Bytes header) {
   auto place = std::lower_bound(candidates_.begin(), candidates_.end(), frame);
   const bool known = place != candidates_.end() && *place == frame;
-  const bool commits = sqlite::parse_frame_header(header).is_commit();
+  const bool unsealed = is_unsealed(header);
+  // One that waits to be sealed completes nothing yet: looking for it again with each header that is sealed
+  // before it would read the whole transaction each time.
+  const bool commits = sqlite::parse_frame_header(header).is_commit() && (!unsealed || frame < reseal_from_);
   if (commits && !known) candidates_.insert(place, frame);
   if (!commits && known) candidates_.erase(place);
   // Sealed: a new transaction has begun, or SQLite has come to sealing what it wrote over.
-  if (!is_unsealed(header)) reseal_from_ = 0;
-  unsealed_last_ = commits && is_unsealed(header) && frame < reseal_from_ ? frame : 0;
+  if (!unsealed) reseal_from_ = 0;
+  unsealed_last_ = commits && unsealed ? frame : 0;
 }
 
 Result<void> WalScanner::note_headers(const WalView& view, std::uint64_t offset, std::size_t size) {

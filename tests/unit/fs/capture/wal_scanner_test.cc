@@ -100,6 +100,33 @@ TEST_F(WalScannerTest, FindsATransactionWhoseHeaderArrivesAfterItsPage) {
   EXPECT_EQ(write(wal, last, sqlite::kFrameHeaderSize), 1);
 }
 
+TEST_F(WalScannerTest, ReadsATransactionThatIsSealedLateOnce) {
+  TemporaryDirectory directory;
+  Sqlite db(directory.file("a.db"));
+  db.run(
+      "PRAGMA page_size=4096; PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0;"
+      "CREATE TABLE t AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<500)"
+      "SELECT zeroblob(3000) FROM n");
+  const Buffer wal = test::read_all(directory.file("a.db-wal"));
+  const std::uint64_t frame = sqlite::frame_size(4096);
+  const std::uint64_t count = (wal.size() - sqlite::kWalHeaderSize) / frame;
+  ASSERT_GT(count, 500U);
+  Buffer unsealed = wal;
+  for (std::uint64_t n = 3; n <= count; ++n) std::fill_n(&unsealed[sqlite::frame_offset(n, 4096) + 8], 16, 0);
+  begin(wal);
+  const std::uint64_t second = sqlite::frame_offset(2, 4096);
+  EXPECT_EQ(write(wal, sqlite::kWalHeaderSize, 2 * frame), 0);
+  EXPECT_EQ(write(wal, second + sqlite::kFrameHeaderSize, 4096), 0);  // over a frame: from here on unsealed
+  for (std::uint64_t n = 3; n <= count; ++n)
+    EXPECT_EQ(write(unsealed, sqlite::frame_offset(n, 4096), frame), 0);
+  int transactions = 0;
+  for (std::uint64_t n = 2; n <= count; ++n)
+    transactions += write(wal, sqlite::frame_offset(n, 4096), sqlite::kFrameHeaderSize);
+  EXPECT_EQ(transactions, 1);
+  EXPECT_EQ(scanner_.committed_frames(), count);
+  EXPECT_LT(file_.reads, static_cast<int>(3 * count));
+}
+
 TEST_F(WalScannerTest, DoesNotReadAFrameBeforeAllOfItHasBeenWritten) {
   const Buffer wal = wal_with(1);
   // What an older generation left: there is something to read, and to find wrong.
