@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "fs/json_file.h"
 #include "fs/name_hex.h"
 
 namespace rillfs {
@@ -13,7 +14,9 @@ constexpr Label kLabel = "attached record";
 
 using nlohmann::json;
 
-std::string path_in(const std::string& directory) { return directory + "/attached.json"; }
+constexpr const char* kName = "attached.json";
+
+std::string path_in(const std::string& directory) { return directory + "/" + kName; }
 
 std::optional<AttachedRecord> parse(const Buffer& text) {
   const json record = json::parse(text.begin(), text.end(), nullptr, false);
@@ -41,9 +44,7 @@ Result<void> save_attached_record(FileSystem& files, const std::string& director
               {"databases", json::array()}};
   for (const auto& [id, txid] : record.databases)
     object["databases"].push_back({{"id", to_hex(id.value)}, {"txid", txid.value}});
-  const std::string text = object.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
-  return replace_file(files, path_in(directory),
-                      Bytes(reinterpret_cast<const std::uint8_t*>(text.data()), text.size()), kLabel);
+  return save_json(files, path_in(directory), object, kLabel);
 }
 
 Result<std::optional<AttachedRecord>> load_attached_record(FileSystem& files, const std::string& directory) {
@@ -60,10 +61,7 @@ Result<std::optional<AttachedRecord>> load_attached_record(FileSystem& files, co
 }
 
 Result<void> remove_attached_record(FileSystem& files, const std::string& directory) {
-  for (const std::string& file : {path_in(directory), path_in(directory) + ".tmp"}) {
-    RILL_TRY(remove_if_there(files, file, kLabel));
-  }
-  return files.sync_directory(directory, kLabel);
+  return remove_json(files, directory, kName, kLabel);
 }
 
 }  // namespace rillfs

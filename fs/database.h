@@ -255,7 +255,7 @@ class Database : public std::enable_shared_from_this<Database> {
   Result<void> make_replicated();
   Result<void> require_writable() const;
   Result<void> append_transaction(const Transaction& transaction, bool* changed);
-  Result<void> sync_first();
+  Result<void> sync_log();
   void publish();
   void fail(const Error& error);
   Result<void> save_info() const;

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "fs/json_file.h"
 #include "fs/name_hex.h"
 
 namespace rillfs {
@@ -28,9 +29,7 @@ Result<void> save_database_info(FileSystem& files, const std::string& directory,
                             {"mode", info.mode},
                             {"uid", info.uid},
                             {"gid", info.gid}};
-  const std::string text = json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
-  return replace_file(files, directory + "/info.json",
-                      Bytes(reinterpret_cast<const std::uint8_t*>(text.data()), text.size()), kLabel);
+  return save_json(files, directory + "/info.json", json, kLabel);
 }
 
 Result<stream::DatabaseInfo> load_database_info(FileSystem& files, const std::string& directory,

@@ -191,12 +191,7 @@ Result<Database::Prepared> Database::append_staged() {
               staging_.size() ? Result<std::uint64_t>(*staging_.size()) : file_->size(kJournal));
   prepared.wal_mode = committed_wal_mode(transaction);
   RILL_TRY(append_transaction(transaction, &prepared.changed));
-  if (prepared.changed && journal_synced_) {
-    if (auto synced = log_->sync(); !synced) {
-      fail(synced.error());
-      return synced.error();
-    }
-  }
+  if (prepared.changed && journal_synced_) RILL_TRY(sync_log());
   return prepared;
 }
 

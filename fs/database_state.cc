@@ -174,12 +174,12 @@ Result<void> Database::append_transaction(const Transaction& transaction, bool* 
     return std::move(appended).error();
   }
   *changed = *appended;
-  return first && *changed ? sync_first() : Result<void>();
+  // The first one whatever the application asks for: if a power cut makes a primary forget a database, its
+  // replicas take theirs out of the tree.
+  return first && *changed ? sync_log() : Result<void>();
 }
 
-Result<void> Database::sync_first() {
-  // Whatever the application asks for: a primary that a power cut makes forget a database has its replicas
-  // drop it, with everything that they had of it.
+Result<void> Database::sync_log() {
   auto synced = log_->sync();
   if (!synced) fail(synced.error());
   return synced;

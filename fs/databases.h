@@ -192,6 +192,8 @@ class Databases final : public stream::Source, public stream::Sink {
   stream::DatabaseInfo with_overrides(stream::DatabaseInfo info) const;
   void report(const Database& database);
   Result<void> park_what_is_beyond(Database& database, const Position& start);
+  Result<std::unique_ptr<SnapshotReceiver>> new_receiver(const stream::DatabaseInfo& info,
+                                                         const Position& start, std::uint32_t page_size);
   std::shared_ptr<SnapshotReceiver> receiver(DatabaseId id) const;
   Result<void> finish_snapshot(DatabaseId id);
   void prepare(Prepared prepared);

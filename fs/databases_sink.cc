@@ -81,17 +81,23 @@ Result<void> Databases::park_what_is_beyond(Database& database, const Position& 
   return park(environment_, database);
 }
 
+Result<std::unique_ptr<SnapshotReceiver>> Databases::new_receiver(const stream::DatabaseInfo& info,
+                                                                  const Position& start,
+                                                                  std::uint32_t page_size) {
+  {
+    std::scoped_lock lock(mutex_);
+    receiving_.erase(info.id.value);  // its file has the same name
+  }
+  return SnapshotReceiver::begin(environment_, info, start, page_size);
+}
+
 Result<void> Databases::begin_snapshot(const stream::DatabaseInfo& announced, const Position& start,
                                        std::uint32_t page_size, Pgno) {
   const stream::DatabaseInfo info = with_overrides(announced);
   if (auto prepared = take_prepared(info.id)) RILL_TRY(discard(std::move(*prepared)));
   RILL_ASSIGN(auto database, installed(info.id));
   if (database) RILL_TRY(park_what_is_beyond(*database, start));
-  {
-    std::scoped_lock lock(mutex_);
-    receiving_.erase(info.id.value);  // its file has the same name
-  }
-  RILL_ASSIGN(auto receiver, SnapshotReceiver::begin(environment_, info, start, page_size));
+  RILL_ASSIGN(auto receiver, new_receiver(info, start, page_size));
   std::scoped_lock lock(mutex_);
   receiving_[info.id.value] = std::move(receiver);
   return {};
@@ -104,11 +110,7 @@ Result<void> Databases::begin_difference(const stream::DatabaseInfo& announced, 
   if (!database || database->page_size() != page_size)
     return make_error(ErrorCode::kUnsupported, info.path + ": nothing here has pages of this size");
   RILL_TRY(park_what_is_beyond(*database, start));
-  {
-    std::scoped_lock lock(mutex_);
-    receiving_.erase(info.id.value);  // its file has the same name
-  }
-  RILL_ASSIGN(auto receiver, SnapshotReceiver::begin(environment_, info, start, page_size));
+  RILL_ASSIGN(auto receiver, new_receiver(info, start, page_size));
   RILL_TRY(receiver->compare_with(environment_.tree_directory() + "/" + database->path()));
   std::scoped_lock lock(mutex_);
   receiving_[info.id.value] = std::move(receiver);

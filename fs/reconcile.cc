@@ -121,10 +121,7 @@ Result<bool> Database::reconcile_locked() {
   RILL_TRY(append_transaction(transaction, &changed));
   if (changed) {
     // The file is the only copy until the log has it for certain.
-    if (auto synced = log_->sync(); !synced) {
-      fail(synced.error());
-      return synced.error();
-    }
+    RILL_TRY(sync_log());
     publish();
   }
   if (scanner_.fully_backfilled()) {

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <nlohmann/json.hpp>
 
+#include "fs/json_file.h"
 #include "fs/name_hex.h"
 
 namespace rillfs {
@@ -16,7 +17,9 @@ constexpr Label kLabel = "rename record";
 
 using nlohmann::json;
 
-std::string path_in(const std::string& directory) { return directory + "/rename.json"; }
+constexpr const char* kName = "rename.json";
+
+std::string path_in(const std::string& directory) { return directory + "/" + kName; }
 
 std::optional<std::string> name_at(const json& record, const char* key) {
   auto it = record.find(key);
@@ -70,9 +73,7 @@ Result<void> save_rename_record(FileSystem& files, const std::string& directory,
               {"moved", json::array()}};
   for (DatabaseId id : record.moved) object["moved"].push_back(to_hex(id.value));
   if (record.replaced) object["replaced"] = to_hex(record.replaced->value);
-  const std::string text = object.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
-  return replace_file(files, path_in(directory),
-                      Bytes(reinterpret_cast<const std::uint8_t*>(text.data()), text.size()), kLabel);
+  return save_json(files, path_in(directory), object, kLabel);
 }
 
 Result<std::optional<RenameRecord>> load_rename_record(FileSystem& files, const std::string& directory) {
@@ -89,11 +90,7 @@ Result<std::optional<RenameRecord>> load_rename_record(FileSystem& files, const 
 }
 
 Result<void> remove_rename_record(FileSystem& files, const std::string& directory) {
-  // The one that was being written when the node died, or the disk was full, is no record yet.
-  for (const std::string& file : {path_in(directory), path_in(directory) + ".tmp"}) {
-    RILL_TRY(remove_if_there(files, file, kLabel));
-  }
-  return files.sync_directory(directory, kLabel);
+  return remove_json(files, directory, kName, kLabel);
 }
 
 Result<RenameOutcome> rename_outcome(const std::string& tree_directory, const RenameRecord& record) {

@@ -4,6 +4,7 @@
 #include <bit>
 #include <nlohmann/json.hpp>
 
+#include "fs/json_file.h"
 #include "replication/base/bytes.h"
 #include "replication/ltx/checksum.h"
 #include "replication/ltx/header.h"
@@ -151,9 +152,7 @@ Result<void> save_base(FileSystem& files, const std::string& directory, const Po
   }
   nlohmann::json json{
       {"base", to_json(position)}, {"sums_at", to_json(at)}, {"page_size", content.page_size()}};
-  const std::string text = json.dump(2) + "\n";
-  RILL_TRY(replace_file(files, directory + "/base.json",
-                        Bytes(reinterpret_cast<const std::uint8_t*>(text.data()), text.size()), kSave));
+  RILL_TRY(save_json(files, directory + "/base.json", json, kSave));
   return remove_stale_sums(files, directory, at);
 }
 

@@ -1,5 +1,7 @@
 """One SQLite connection, driven through pipes: a JSON list of statements in, rows or the error out.
 
+Its first line says that it is connected.
+
     application.py DATABASE BUSY_TIMEOUT_SECONDS
 
 A statement is a string, or a list of the string and its parameters.
@@ -10,6 +12,7 @@ import sqlite3
 import sys
 
 connection = sqlite3.connect(sys.argv[1], timeout=float(sys.argv[2]), isolation_level=None)
+print("connected", flush=True)  # SQLite has read the header by now: the test may take the file away
 for line in sys.stdin:
     try:
         rows = []

@@ -402,6 +402,11 @@ class App:
             [PYTHON, "-S", str(HERE / "application.py"), str(path), str(busy_timeout)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         watch.tell(f"app {self.process.pid}")
+        readable, _, _ = select.select([self.process.stdout], [], [], 30)
+        connected = bool(readable) and self.process.stdout.readline() != b""
+        if not connected:
+            self.kill()
+        assert connected, f"an application could not open {path}"
 
     def send(self, *statements):
         """Without waiting for the answer."""

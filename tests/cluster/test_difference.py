@@ -33,15 +33,22 @@ def forget(node, name, log_of):
     wait_until(forgotten, 40, "the log to forget", node.log)
 
 
-def test_only_what_differs_moves_to_a_replica_that_was_away(make_cluster):
+def away_while_one_in(n, make_cluster):
+    """A cluster whose replica has stopped; one row in `n` has changed since, and the log has forgotten that."""
     cluster = make_cluster(options=SHORT)
-    primary, replica = cluster.primary, cluster.replica
+    primary = cluster.primary
     fill(primary, "a.db")
     cluster.wait_for_replicas("a.db", 40)
-    replica.stop()
+    cluster.replica.stop()
     newest = primary.segments()[-1].name
-    primary.execute("a.db", "UPDATE t SET b=randomblob(3900) WHERE n % 100 = 0")
+    primary.execute("a.db", f"UPDATE t SET b=randomblob(3900) WHERE n % {n} = 0")
     forget(primary, "a.db", newest)
+    return cluster
+
+
+def test_only_what_differs_moves_to_a_replica_that_was_away(make_cluster):
+    cluster = away_while_one_in(100, make_cluster)
+    primary, replica = cluster.primary, cluster.replica
     with Proxy(primary.address) as proxy:
         replica.primary = proxy.address
         replica.start()
@@ -103,14 +110,8 @@ def test_branch_that_diverged_is_parked_and_healed_by_the_difference(make_cluste
 
 
 def test_replica_killed_while_it_compares_has_the_old_content_or_the_new_one(make_cluster):
-    cluster = make_cluster(options=SHORT)
+    cluster = away_while_one_in(2, make_cluster)
     primary, replica = cluster.primary, cluster.replica
-    fill(primary, "a.db")
-    cluster.wait_for_replicas("a.db", 40)
-    replica.stop()
-    newest = primary.segments()[-1].name
-    primary.execute("a.db", "UPDATE t SET b=randomblob(3900) WHERE n % 2 = 0")
-    forget(primary, "a.db", newest)
     for _ in range(3):
         replica.start()
         spool = pathlib.Path(replica.data) / "spool"

@@ -64,9 +64,13 @@ def test_damage_to_a_replica_is_found(seed, damage):
         damage(backing, 65536 if page_size == 1 else page_size, earlier)
         with pytest.raises(AssertionError):
             model.cluster.check_stopped(database.name)
-        # And on live nodes.
+        # And on live nodes: either it meets the damage, or the replica noticed (the kernel reads ahead) and healed
+        # before anybody met it.
         for node in model.cluster.nodes:
             node.start()
-        with pytest.raises((AssertionError, OSError, sqlite3.Error)) as failure:
+        try:
             model.check()
-        print(failure.value)
+        except (AssertionError, OSError, sqlite3.Error) as failure:
+            print(failure)
+        else:
+            assert "not what was committed" in replica.log(), model.cluster.logs()
