@@ -195,7 +195,7 @@ class Database : public std::enable_shared_from_this<Database> {
     std::uint64_t damaged_pages = 0;  ///< as far as is known
     std::uint64_t damaged_ever = 0;   ///< found since the start
     bool out_of_service = false;      ///< replica: until the primary has sent it anew
-    std::string problem;              ///< what is damaged and what to do; empty: nothing
+    std::string problem;              ///< what is damaged, or not taken over, and what to do; empty: nothing
     LastCheck last_check;
   };
   Health health() const;
@@ -290,6 +290,8 @@ class Database : public std::enable_shared_from_this<Database> {
 
   // reconcile.cc
   Result<bool> reconcile_locked();
+  /// False, and why is said by `health`.
+  bool not_settled(std::string why);
   Result<void> check_claimed_size(const Transaction& transaction) const;
   Result<void> scan_whole_wal();
 
@@ -338,6 +340,7 @@ class Database : public std::enable_shared_from_this<Database> {
   bool out_of_service_ = false;          ///< replica: damaged, and asked for anew
   std::optional<Position> serves_from_;  ///< it came, and is in service again once it is applied
   LastCheck last_check_;
+  std::string not_settled_;  ///< why what was written without a transaction is not taken over; empty: it is
   std::atomic<bool> has_damage_{false};
 
   std::atomic<int> application_handles_{0};

@@ -249,7 +249,10 @@ Database::Health Database::health() const {
   health.damaged_ever = damaged_ever_;
   health.out_of_service = out_of_service_;
   health.last_check = last_check_;
-  if (damaged_.empty()) return health;
+  if (damaged_.empty()) {
+    health.problem = not_settled_;
+    return health;
+  }
   health.problem = to_text(damaged_.begin()->second);
   if (damaged_.size() > 1) health.problem += ", and " + std::to_string(damaged_.size() - 1) + " more pages";
   health.problem += std::string(". ") + (environment_.primary ? kPrimaryRemedy : kReplicaRemedy);

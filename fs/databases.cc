@@ -219,6 +219,8 @@ void Databases::try_reconcile(const Database* key, const std::weak_ptr<Database>
     boost::asio::post(workers_, [&] {
       if (auto settled = database->reconcile(); !settled) {
         spdlog::warn("{}: taking its content over: {}", database->path(), settled.error().message);
+      } else if (const std::string problem = database->health().problem; !*settled && !problem.empty()) {
+        spdlog::warn("{}: {}", database->path(), problem);
       }
       done.set_value();
     });

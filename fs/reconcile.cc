@@ -87,6 +87,14 @@ Result<void> Database::check_claimed_size(const Transaction& transaction) const 
   return {};
 }
 
+bool Database::not_settled(std::string why) {
+  std::scoped_lock lock(checks_mutex_);
+  not_settled_ = "what was written here without a transaction is not taken over: " + std::move(why) +
+                 ". It is left as it is, and replicas keep what they have. Put a whole database there, or "
+                 "remove the file";
+  return false;
+}
+
 Result<bool> Database::reconcile_locked() {
   const std::uint64_t writes = unlogged_writes_.load();
   if (writes == 0) return true;
@@ -98,7 +106,7 @@ Result<bool> Database::reconcile_locked() {
     std::uint8_t start[sqlite::kDatabaseHeaderSize] = {};
     RILL_ASSIGN(std::size_t got, file_->read_at(start, 0, kReconcile));
     auto header = sqlite::parse_database_header(Bytes(start, got));
-    if (!header) return false;
+    if (!header) return not_settled(header.error().message);
     transaction.page_size = header->page_size;
     transaction.commit = header->size_in_pages(size);
     RILL_TRY(scan_whole_wal());
@@ -106,7 +114,9 @@ Result<bool> Database::reconcile_locked() {
     if (scanner_.header()) transaction.commit = scanner_.size();
     // Half copied: the header promises more than there is, in the file and the WAL together.
     for (std::uint64_t n = size / header->page_size + 1; n <= transaction.commit.value; ++n) {
-      if (!scanner_.frames().contains(Pgno{static_cast<std::uint32_t>(n)})) return false;
+      if (!scanner_.frames().contains(Pgno{static_cast<std::uint32_t>(n)}))
+        return not_settled("its header says " + std::to_string(transaction.commit.value) +
+                           " pages, and page " + std::to_string(n) + " is not there");
     }
     wal_mode_ = header->is_wal();
   } else {
@@ -130,6 +140,10 @@ Result<bool> Database::reconcile_locked() {
     file_holds_.reset();
   }
   unlogged_writes_.fetch_sub(writes);
+  {
+    std::scoped_lock lock(checks_mutex_);
+    not_settled_.clear();
+  }
   if (replicated_) {
     RILL_TRY(remove_if_there(environment_.files, environment_.database_directory(info_.id) + "/unlogged",
                              kReconcile));

@@ -3,7 +3,10 @@
 #include <spdlog/spdlog.h>
 #include <sys/stat.h>
 
+#include <cerrno>
+#include <climits>
 #include <cstdio>
+#include <cstring>
 
 namespace rillfs::apply {
 
@@ -13,19 +16,36 @@ void make_parents(const std::string& mountpoint, const std::string& path) {
   }
 }
 
+namespace {
+
+/// A long name loses its end, so that the new one and its companions' are names still.
+std::string name_aside(const std::string& path, int n) {
+  const std::string suffix = ".local-" + std::to_string(n);
+  const std::size_t directory = path.rfind('/') + 1;  // 0 where there is none
+  const std::size_t room = NAME_MAX - std::strlen("-journal") - suffix.size();
+  return path.substr(0, directory) + path.substr(directory, room) + suffix;
+}
+
+}  // namespace
+
 std::optional<std::string> move_aside(const std::string& mountpoint, const std::string& path) {
-  const std::string file = mountpoint + "/" + path;
+  const std::string below = mountpoint + "/";
   struct stat status {};
-  if (::lstat(file.c_str(), &status) < 0) return std::nullopt;
+  if (::lstat((below + path).c_str(), &status) < 0) return std::nullopt;
   int n = 1;
-  while (::lstat((file + ".local-" + std::to_string(n)).c_str(), &status) == 0) ++n;
-  const std::string aside = ".local-" + std::to_string(n);
-  spdlog::warn("{} is a database on the primary: what had this name here is now {}{}", path, path, aside);
-  // Its companions too: beside the newcomer they would be taken for the newcomer's.
-  for (const std::string suffix : {"", "-wal", "-shm", "-journal"}) {
-    ::rename((file + suffix).c_str(), (file + aside + suffix).c_str());
+  while (::lstat((below + name_aside(path, n)).c_str(), &status) == 0) ++n;
+  const std::string aside = name_aside(path, n);
+  if (::rename((below + path).c_str(), (below + aside).c_str()) < 0) {
+    spdlog::error("{} is a database on the primary: what has this name here cannot be renamed to {}: {}",
+                  path, aside, std::strerror(errno));
+    return std::nullopt;
   }
-  return path + aside;
+  spdlog::warn("{} is a database on the primary: what had this name here is now {}", path, aside);
+  // Its companions too: beside the newcomer they would be taken for the newcomer's.
+  for (const std::string suffix : {"-wal", "-shm", "-journal"}) {
+    ::rename((below + path + suffix).c_str(), (below + aside + suffix).c_str());
+  }
+  return aside;
 }
 
 }  // namespace rillfs::apply

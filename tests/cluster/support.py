@@ -65,13 +65,20 @@ def wait_until(predicate, timeout=10.0, what="the condition", detail=None):
         pause = min(pause * 1.5, 0.05)
 
 
+_given_ports = set()
+
+
 def free_port():
+    """A port that nobody listens at and that nobody else was given: not every node listens at once."""
     for _ in range(200):
         port = FIRST_PORT + random.SystemRandom().randrange(PORTS)
+        if port in _given_ports:
+            continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
+                _given_ports.add(port)
                 return port
             except OSError:
                 continue
