@@ -37,11 +37,11 @@ def rows_in(node, name, table):
     return node.execute(name, f"SELECT count(*) FROM {table}")[0][0]
 
 
-def rows_arrive(cluster, name, table, count):
+def rows_arrive(cluster, name, table, count, timeout=15):
     """Until all nodes say that the table has so many rows and are at one position."""
     wait_until(lambda: all(rows_in(node, name, table) == count for node in cluster.nodes) and
                len({node.position(name) for node in cluster.nodes}) == 1,
-               15, f"{count} rows of {name} on all nodes", cluster.logs)
+               timeout, f"{count} rows of {name} on all nodes", cluster.logs)
 
 
 def arrives(cluster, name, count):
