@@ -16,6 +16,10 @@ class Clock {
   virtual Monotonic monotonic() const = 0;
   /// Milliseconds since the Unix epoch. May jump; never used for deadlines.
   virtual std::int64_t wall_ms() const = 0;
+  /// `monotonic` in milliseconds.
+  std::int64_t elapsed_ms() const {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(monotonic().time_since_epoch()).count();
+  }
 };
 
 class SystemClock final : public Clock {

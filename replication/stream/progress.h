@@ -75,6 +75,7 @@ class PendingChangeSets {
 /// Measures one snapshot. Threads: one.
 class SnapshotMeter {
  public:
+  /// Times are Clock::elapsed_ms.
   void begin(std::uint32_t page_count, std::uint32_t page_size, std::int64_t now_ms);
   void pages(std::uint32_t count) { progress_.pages_done += count; }
   /// Of a snapshot by difference, in which sent pages count only here.

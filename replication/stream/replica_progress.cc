@@ -7,7 +7,7 @@ namespace rillfs::stream {
 void ReplicaProgress::connected(const std::vector<DatabaseState>& databases) {
   std::lock_guard lock(mutex_);
   connected_ = true;
-  last_heard_ms_ = clock_.wall_ms();
+  last_heard_ms_ = clock_.elapsed_ms();
   for (const DatabaseState& state : databases) {
     Database& database = databases_[state.info.id];
     database.path = state.info.path;
@@ -71,7 +71,7 @@ void ReplicaProgress::snapshot_began(DatabaseId id, std::uint32_t page_count, st
   database.logged = database.applied = Txid{};
   database.pending = {};
   database.complete = false;
-  database.snapshot.begin(page_count, page_size, clock_.wall_ms());
+  database.snapshot.begin(page_count, page_size, clock_.elapsed_ms());
 }
 
 void ReplicaProgress::snapshot_pages(DatabaseId id, std::uint32_t count) {
@@ -105,8 +105,8 @@ void ReplicaProgress::progressed(const Sink::Progress& progress) {
 
 void ReplicaProgress::heard(const wire::Heartbeat& heartbeat) {
   std::lock_guard lock(mutex_);
-  last_heard_ms_ = clock_.wall_ms();
-  clock_offset_ms_ = bounded_difference(heartbeat.wall_ms(), last_heard_ms_);
+  last_heard_ms_ = clock_.elapsed_ms();
+  clock_offset_ms_ = bounded_difference(heartbeat.wall_ms(), clock_.wall_ms());
   for (const auto& newest : heartbeat.backlog()) {
     auto at = databases_.find(DatabaseId{newest.id()});
     if (at != databases_.end()) raise_newest(at->second, Txid{newest.txid()}, newest.log_offset());
@@ -141,10 +141,10 @@ DatabaseProgress ReplicaProgress::progress(DatabaseId id, const Database& databa
   progress.newest = std::max(database.newest, database.logged);
   progress.logged = database.logged;
   progress.applied = database.applied;
-  progress.snapshot = database.snapshot.progress(clock_.wall_ms());
+  progress.snapshot = database.snapshot.progress(clock_.elapsed_ms());
   progress.snapshot.active = progress.snapshot.active && connected_;
   // While nothing is heard, anything may have been committed since.
-  if (!connected_) progress.lag_ms = std::max<std::int64_t>(1, clock_.wall_ms() - last_heard_ms_);
+  if (!connected_) progress.lag_ms = std::max<std::int64_t>(1, clock_.elapsed_ms() - last_heard_ms_);
   if (database.complete && database.applied >= progress.newest) return progress;
   progress.lag_transactions = progress.newest.value - std::min(progress.newest, database.applied).value;
   if (auto done = database.pending.done_offset())

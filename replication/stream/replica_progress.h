@@ -65,7 +65,7 @@ class ReplicaProgress {
   bool connected_ = false;
   bool has_goal_ = false;
   std::int64_t clock_offset_ms_ = 0;  // primary's wall clock less ours
-  std::int64_t last_heard_ms_ = 0;    // on our wall clock
+  std::int64_t last_heard_ms_ = 0;    // Clock::elapsed_ms
 };
 
 }  // namespace rillfs::stream

@@ -40,7 +40,7 @@ void ReplicaRecord::snapshot_began(DatabaseId id, const Position& start, std::ui
   database.pending = {};
   database.sent = start.txid;
   database.logged = database.applied = Txid{};
-  database.snapshot.begin(page_count, page_size, clock_.wall_ms());
+  database.snapshot.begin(page_count, page_size, clock_.elapsed_ms());
 }
 
 void ReplicaRecord::snapshot_pages(DatabaseId id, std::uint32_t count) {
@@ -89,6 +89,7 @@ void ReplicaRecord::gone() {
   std::lock_guard lock(mutex_);
   gone_ = true;
   since_ms_ = clock_.wall_ms();
+  gone_at_ms_ = clock_.elapsed_ms();
 }
 
 bool ReplicaRecord::is_gone() const {
@@ -98,7 +99,7 @@ bool ReplicaRecord::is_gone() const {
 
 std::int64_t ReplicaRecord::gone_ms() const {
   std::lock_guard lock(mutex_);
-  return gone_ ? clock_.wall_ms() - since_ms_ : 0;
+  return gone_ ? clock_.elapsed_ms() - gone_at_ms_ : 0;
 }
 
 ReplicaStatus ReplicaRecord::status(const std::vector<DatabaseState>& databases) const {
@@ -120,7 +121,7 @@ DatabaseProgress ReplicaRecord::progress(const Database& database, const Databas
   progress.logged = database.logged;
   progress.applied = database.applied;
   std::int64_t now_ms = clock_.wall_ms();
-  progress.snapshot = database.snapshot.progress(now_ms);
+  progress.snapshot = database.snapshot.progress(clock_.elapsed_ms());
   if (database.applied >= now.position.txid) return progress;
   progress.lag_transactions = now.position.txid.value - database.applied.value;
   std::uint64_t done = database.pending.done_offset().value_or(0);

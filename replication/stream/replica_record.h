@@ -70,7 +70,8 @@ class ReplicaRecord {
   // Guarded by mutex_.
   std::unordered_map<DatabaseId, Database> databases_;
   bool gone_ = false;
-  std::int64_t since_ms_;
+  std::int64_t since_ms_;        // connected, or gone, since; wall clock
+  std::int64_t gone_at_ms_ = 0;  // Clock::elapsed_ms
 };
 
 }  // namespace rillfs::stream

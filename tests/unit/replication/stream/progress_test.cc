@@ -11,9 +11,10 @@ namespace {
 
 class ManualClock final : public Clock {
  public:
-  Monotonic monotonic() const override { return {}; }
-  std::int64_t wall_ms() const override { return now_ms; }
+  Monotonic monotonic() const override { return Monotonic(std::chrono::milliseconds(now_ms)); }
+  std::int64_t wall_ms() const override { return now_ms + jumped_ms; }
   std::int64_t now_ms = 1'000'000;
+  std::int64_t jumped_ms = 0;
 };
 
 DatabaseState state_at(std::uint64_t txid) {
