@@ -1,5 +1,6 @@
 #include "replication/wire/frame.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <string>
 #include <utility>
@@ -37,7 +38,12 @@ void append_frame(const Message& message, Buffer& out) {
   message.SerializeToArray(out.data() + at + kLengthSize, static_cast<int>(size));
 }
 
-FrameParser::FrameParser() : buffer_(kLengthSize + kMessageSizeMax + kPayloadSizeMax) {}
+namespace {
+constexpr std::size_t kBufferSizeMin = 16 * 1024;
+constexpr std::size_t kBufferSizeMax = kLengthSize + kMessageSizeMax + kPayloadSizeMax;
+}  // namespace
+
+FrameParser::FrameParser() : buffer_(kBufferSizeMin) {}
 
 MutableBytes FrameParser::space() {
   if (begin_ == end_) begin_ = end_ = 0;
@@ -46,6 +52,7 @@ MutableBytes FrameParser::space() {
     end_ -= begin_;
     begin_ = 0;
   }
+  if (end_ == buffer_.size()) buffer_.resize(std::min(2 * end_, kBufferSizeMax));
   return MutableBytes(buffer_).subspan(end_);
 }
 

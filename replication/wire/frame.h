@@ -30,7 +30,8 @@ std::size_t payload_size(const Message& message);
 /// Appends length and message. The message is ours and within the limit: a larger one is a bug.
 void append_frame(const Message& message, Buffer& out);
 
-/// Threads: one. Memory: a fixed buffer for one frame of the largest size.
+/// Threads: one. Memory: what has come of one frame, doubled, and 16 KiB at least; so a peer
+/// that says little, as one that has not introduced itself, costs little.
 class FrameParser {
  public:
   FrameParser();

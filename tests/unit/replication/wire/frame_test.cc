@@ -12,10 +12,14 @@ namespace rillfs::wire {
 namespace {
 
 void put(FrameParser& parser, Bytes bytes) {
-  auto space = parser.space();
-  ASSERT_GE(space.size(), bytes.size());
-  std::copy(bytes.begin(), bytes.end(), space.begin());
-  parser.filled(bytes.size());
+  while (!bytes.empty()) {
+    auto space = parser.space();
+    ASSERT_FALSE(space.empty());
+    const std::size_t count = std::min(space.size(), bytes.size());
+    std::copy_n(bytes.begin(), count, space.begin());
+    parser.filled(count);
+    bytes = bytes.subspan(count);
+  }
 }
 
 Buffer chunk_frame(std::size_t payload, std::uint32_t claimed) {
@@ -35,6 +39,13 @@ Buffer length(std::uint32_t value) {
 }
 
 }  // namespace
+
+TEST(FrameParser, APeerThatSaysLittleCostsLittle) {
+  FrameParser parser;
+  EXPECT_LE(parser.space().size(), 16u * 1024);
+  parser.filled(3);
+  EXPECT_LE(parser.space().size(), 16u * 1024);
+}
 
 TEST(FrameParser, FindsFramesHoweverTheBytesAreCut) {
   Buffer stream = chunk_frame(1000, 1000);
