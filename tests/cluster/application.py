@@ -4,6 +4,7 @@ Its first line says that it is connected.
 
     application.py DATABASE BUSY_TIMEOUT_SECONDS
 
+DATABASE is a path, or a URI that begins with file:
 A statement is a string, or a list of the string and its parameters.
 """
 
@@ -11,7 +12,8 @@ import json
 import sqlite3
 import sys
 
-connection = sqlite3.connect(sys.argv[1], timeout=float(sys.argv[2]), isolation_level=None)
+connection = sqlite3.connect(sys.argv[1], timeout=float(sys.argv[2]), isolation_level=None,
+                             uri=True)
 print("connected", flush=True)  # SQLite has read the header by now: the test may take the file away
 for line in sys.stdin:
     try:

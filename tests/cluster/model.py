@@ -4,8 +4,10 @@
     python3 tests/cluster/model.py --seconds 600 --seed 7
 
 Applications (processes) run random transactions in the mount: rows, blobs, spilled caches, savepoints,
-rollbacks, checkpoints, VACUUM, mode switches, and are killed; databases of random page size are made, renamed and dropped;
-nodes are restarted or killed. The model is a SQLite database outside of the mount for each of them, in which
+rollbacks, checkpoints, VACUUM, mode switches, transactions over attached databases, exclusive locking, no journal at
+all, and are killed; databases of random page size are made, renamed, dropped, and replaced by cp, rename or backup;
+readers on replicas keep their transactions open; nodes are restarted or killed, replicas are away for so long that
+the log has forgotten, their files rot. The model is a SQLite database outside of the mount for each of them, in which
 the same statements run. At quiescent points:
 
   * the nodes list the databases of the model, and no others;
@@ -22,7 +24,6 @@ import os
 import pathlib
 import random
 import shutil
-import sqlite3
 import sys
 import tempfile
 import time
@@ -30,118 +31,21 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import support  # noqa: E402
+from modelled import ROWS, Modelled  # noqa: E402
 from support import App, SqliteFailed, wait_until  # noqa: E402
 
-PAGE_SIZES = [512, 1024, 2048, 4096, 8192, 16384, 32768, 65536]
-MODES = ["WAL", "WAL", "WAL", "DELETE", "TRUNCATE", "PERSIST"]
-ROWS = "SELECT id, a, length(b), hex(substr(b, 1, 8)) FROM t ORDER BY id"
-
-
-class Modelled:
-    """A database in the mount and its model."""
-
-    def __init__(self, model, name):
-        self.name, self.model = name, model
-        chance = model.chance
-        self.shadow_path = model.directory / f"shadow-{chance.getrandbits(48):x}"
-        self.shadow = sqlite3.connect(self.shadow_path, isolation_level=None)
-        self.shadow.execute("PRAGMA synchronous=OFF")
-        self.apps, self.history = [], []
-        self.app().sql(f"PRAGMA page_size={chance.choice(PAGE_SIZES)}",
-                       f"PRAGMA auto_vacuum={chance.choice(['NONE', 'NONE', 'FULL', 'INCREMENTAL'])}",
-                       f"PRAGMA journal_mode={chance.choice(MODES)}")
-        self.both(["CREATE TABLE t(id INTEGER PRIMARY KEY, a, b)", "CREATE INDEX i ON t(a)"])
-
-    def app(self):
-        """One of up to three applications that have it open."""
-        chance = self.model.chance
-        if not self.apps or (len(self.apps) < 3 and chance.random() < 0.1):
-            app = App(self.model.cluster.primary.path(self.name), busy_timeout=20)
-            app.sql(f"PRAGMA cache_size={chance.choice([5, 10, 100, 2000])}",
-                    f"PRAGMA synchronous={chance.choice(['OFF', 'NORMAL', 'FULL'])}",
-                    f"PRAGMA wal_autocheckpoint={chance.choice([0, 5, 50, 1000])}")
-            self.apps.append(app)
-        return chance.choice(self.apps)
-
-    def close_apps(self, kill=False):
-        for app in self.apps:
-            app.kill() if kill else app.close()
-        self.apps = []
-
-    def close_cleanly(self):
-        """After this the file is the whole database: no hot journal, no WAL."""
-        self.app().sql("SELECT count(*) FROM t", timeout=60)
-        self.close_apps()
-
-    def both(self, statements):
-        """The same statements in the mount and in the model."""
-        self.history.append(f"{self.model.steps}: {len(statements)} statements, {statements[0]} ... {statements[-1]}")
-        self.app().sql(*statements, timeout=60)
-        for statement in statements:
-            self.shadow.execute(*([statement] if isinstance(statement, str) else statement))
-
-    def changes(self):
-        """Random statements without randomness of their own."""
-        chance = self.model.chance
-        statements = []
-        for _ in range(chance.choice([1, 1, 2, 5, 40, 200])):
-            key = chance.randrange(2000)
-            # A blob that both sides compute from the same numbers.
-            blob = f"CAST(printf('%.{chance.choice([1, 20, 300, 3000, 30000])}c', '{chr(97 + key % 26)}') AS BLOB)"
-            statements.append(chance.choice([
-                f"INSERT OR REPLACE INTO t VALUES({key}, {chance.randrange(1000)}, {blob})",
-                f"INSERT OR REPLACE INTO t VALUES({key}, {chance.randrange(1000)}, {blob})",
-                f"UPDATE t SET a = a + 1 WHERE id BETWEEN {key} AND {key + chance.randrange(300)}",
-                f"UPDATE t SET b = {blob} WHERE id = {key}",
-                f"DELETE FROM t WHERE id BETWEEN {key} AND {key + chance.randrange(60)}"]))
-        return statements
-
-    def transaction(self):
-        chance = self.model.chance
-        statements = [chance.choice(["BEGIN", "BEGIN IMMEDIATE"]), *self.changes()]
-        for _ in range(chance.choice([0, 0, 1, 3])):
-            statements += ["SAVEPOINT s", *self.changes(), *chance.choice([["ROLLBACK TO s"], []]), "RELEASE s"]
-        self.both([*statements, chance.choice(["COMMIT"] * 4 + ["ROLLBACK"])])
-
-    def killed_transaction(self):
-        """Dies before its commit; what it has spilled is nobody's."""
-        statements = ["BEGIN IMMEDIATE", *self.changes()]
-        self.history.append(f"{self.model.steps}: killed after {len(statements)} statements")
-        self.app().sql(*statements, timeout=60)
-        self.close_apps(kill=True)
-
-    def kill_apps(self):
-        """All at once: the next one has only the files."""
-        self.history.append(f"{self.model.steps}: {len(self.apps)} applications killed")
-        self.close_apps(kill=True)
-
-    def maintenance(self):
-        """What changes no row."""
-        chance = self.model.chance
-        statement = chance.choice(["PRAGMA wal_checkpoint(PASSIVE)", "PRAGMA wal_checkpoint(FULL)",
-                                   "PRAGMA wal_checkpoint(RESTART)", "PRAGMA wal_checkpoint(TRUNCATE)",
-                                   "PRAGMA incremental_vacuum(3)", "VACUUM", "REINDEX", "mode", "size"])
-        if statement in ("mode", "size"):
-            self.close_apps()  # these need the database for themselves
-            statement = f"PRAGMA journal_mode={chance.choice(MODES)}"
-            if chance.random() < 0.3:
-                self.history.append(f"{self.model.steps}: another page size by VACUUM")
-                self.app().sql("PRAGMA journal_mode=DELETE", f"PRAGMA page_size={chance.choice(PAGE_SIZES)}",
-                               "VACUUM")
-        self.history.append(f"{self.model.steps}: {statement}")
-        self.app().sql(statement, timeout=60)
-
-    def drop_shadow(self):
-        self.shadow.close()
-        self.shadow_path.unlink()
+# Half of the runs: what a replica was away for is forgotten, so that it compares page checksums when it returns.
+SHORT_MEMORY = ["--retention-bytes", "64KiB", "--retention-time", "1s", "--segment-size", "64KiB"]
+STATE = "SELECT count(*), total(a), total(length(b)) FROM t"
 
 
 class Model:
     def __init__(self, seed, replicas=2):
         self.seed, self.chance = seed, random.Random(seed)
-        self.cluster = support.Cluster(replicas=replicas)
+        self.cluster = support.Cluster(replicas=replicas, options=self.chance.choice([[], SHORT_MEMORY]))
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="rillfs-model-"))
         self.databases = {}
+        self.readers = []  # (application on a replica, what it saw when its transaction began)
         self.steps = self.checks = self.made = 0
 
     def __enter__(self):
@@ -152,6 +56,8 @@ class Model:
         for database in self.databases.values():
             database.close_apps(kill=True)
             database.shadow.close()
+        for reader, _ in self.readers:
+            reader.kill()
         shutil.rmtree(self.directory)
         self.cluster.clean_up()
 
@@ -198,10 +104,53 @@ class Model:
             database.name = moved + name[3:]
             self.databases[database.name] = database
 
+    def attached(self):
+        if len(self.databases) > 1:
+            one, other = self.chance.sample(sorted(self.databases), 2)
+            self.databases[one].attached(self.databases[other])
+
+    def read(self):
+        """A transaction on a replica that stays open while the work goes on."""
+        name = self.chance.choice(sorted(self.databases))
+        self.settled(name)
+        reader = App(self.chance.choice(self.cluster.replicas).path(name), busy_timeout=20)
+        self.readers.append((reader, reader.sql("BEGIN", STATE)))
+
+    def finish_readers(self):
+        readers, self.readers = self.readers, []
+        for reader, seen in readers:
+            assert reader.sql(STATE) == seen, "a reader's snapshot has changed"
+            reader.close()
+
+    def settled(self, name):
+        """Readers may hold up a change of the page size or of a rollback-mode database."""
+        self.finish_readers()
+        self.databases[name].app().sql("SELECT count(*) FROM t", timeout=60)  # rolls back what a killed one left
+        self.cluster.wait_for_replicas(name)
+
     def disturb_replica(self):
+        self.finish_readers()
         replica = self.chance.choice(self.cluster.replicas)
         self.chance.choice([replica.stop, replica.kill])()
+        for _ in range(self.chance.choice([0, 0, 10, 40])):  # away
+            self.databases[self.chance.choice(sorted(self.databases))].transaction()
         replica.start()
+
+    def damage_replica(self):
+        """A bit of a page flips; the node is asked to look and heals."""
+        name = self.chance.choice(sorted(self.databases))
+        self.settled(name)
+        replica = self.chance.choice(self.cluster.replicas)
+        path = replica.backing(name)
+        at = self.chance.randrange(path.stat().st_size)
+        with open(path, "r+b") as file:
+            file.seek(at)
+            byte = file.read(1)[0]
+            file.seek(at)
+            file.write(bytes([byte ^ (1 << self.chance.randrange(8))]))
+        self.databases[name].note(f"byte {at} damaged on {replica.name}")
+        replica.rillfs("verify", name, check=False)
+        wait_until(lambda: replica.database(name)["problem"] is None, 20, "the replica to heal", self.cluster.logs)
 
     def disturb_primary(self):
         """Between transactions: what was acknowledged must be there afterwards."""
@@ -219,13 +168,15 @@ class Model:
         what = self.chance.choices(
             [database.transaction, database.maintenance, database.close_apps, database.kill_apps,
              database.killed_transaction, self.make, self.drop, self.rename, self.rename_directory,
-             self.disturb_replica, self.disturb_primary],
-            [100, 10, 5, 3, 3, 5, 1.5, 1.5, 1, 1, 1])[0]
+             self.disturb_replica, self.disturb_primary, self.attached, database.by_one_application,
+             database.replaced, self.read, self.damage_replica],
+            [100, 10, 5, 3, 3, 5, 1.5, 1.5, 1, 1, 1, 5, 2, 2, 3, 1])[0]
         what()
 
     # --- checks
     def check(self):
         self.checks += 1
+        self.finish_readers()
         names = sorted(self.databases)
         for node in self.cluster.nodes:
             wait_until(lambda: node.database_names() == names, 20, f"{node.name} to list {names}",
