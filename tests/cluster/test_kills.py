@@ -1,6 +1,6 @@
 """kill -9 at random instants under load. After it: nothing that was acknowledged is lost, nothing is half
 done, replicas are equal again, and nobody hangs. The seed is printed; --seed gives it again.
-RILLFS_TEST_ROUNDS multiplies the number of rounds."""
+RILLFS_TEST_ROUNDS multiplies the number of rounds, and adds TRUNCATE and PERSIST."""
 
 import os
 import random
@@ -16,10 +16,12 @@ FACTOR = int(os.environ.get("RILLFS_TEST_ROUNDS", "1"))
 # COMMIT has returned. Ends quietly when the mount goes away.
 WRITER = """
 import os, sqlite3, sys
-path, acknowledged, me, blob = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+path, acknowledged, mode, me, blob = *sys.argv[1:4], int(sys.argv[4]), int(sys.argv[5])
 log = os.open(acknowledged, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 try:
     connection = sqlite3.connect(path, timeout=60, isolation_level=None)
+    if mode in ("TRUNCATE", "PERSIST"):  # each connection sets them for itself
+        connection.execute(f"PRAGMA journal_mode={mode}")
     connection.execute("PRAGMA synchronous=NORMAL")
     connection.execute("PRAGMA cache_size=10")
     connection.execute("PRAGMA wal_autocheckpoint=50")
@@ -51,7 +53,7 @@ class Load:
         for me in range(self.count):
             log = open(self.tmp_path / "writers", "ab")
             self.processes.append(script(WRITER, self.cluster.primary.path("x.db"), self.tmp_path / "acknowledged",
-                                         me, 50 + 1500 * me, stderr=log))
+                                         self.mode, me, 50 + 1500 * me, stderr=log))
             log.close()
 
     def acknowledged(self):
@@ -93,7 +95,7 @@ def pause(chance, most):
     time.sleep(chance.random() * most)
 
 
-MODES = pytest.mark.parametrize("mode", ["WAL", "DELETE"])
+MODES = pytest.mark.parametrize("mode", ["WAL", "DELETE"] + (["TRUNCATE", "PERSIST"] if FACTOR > 1 else []))
 
 
 @MODES
