@@ -240,6 +240,8 @@ class Database : public std::enable_shared_from_this<Database> {
   Result<void> read_page_below(Pgno pgno, std::uint32_t page_size, MutableBytes into);
 
   // database_journal.cc
+  /// Only then can a write to the file be a checkpoint's.
+  bool wal_has_pages_of(std::uint64_t size, std::uint64_t offset) const;
   Result<void> write_checkpoint(Bytes bytes, std::uint64_t offset);
   Result<void> commit_journal();
   struct Prepared;

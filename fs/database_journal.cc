@@ -42,10 +42,19 @@ Result<void> Database::write(Bytes bytes, std::uint64_t offset, Caller caller) {
     RILL_TRY(require_writable());
     return staging_.write(environment_.files, environment_.spool_directory(), *file_, bytes, offset);
   }
-  if (scanner_.header() && wal_mode_) return write_checkpoint(bytes, offset);
+  if (scanner_.header() && wal_mode_ && wal_has_pages_of(bytes.size(), offset))
+    return write_checkpoint(bytes, offset);
   RILL_TRY(require_writable());
   RILL_TRY(begin_unlogged_write());
   return file_->write_at(bytes, offset, kWriteDatabase);
+}
+
+bool Database::wal_has_pages_of(std::uint64_t size, std::uint64_t offset) const {
+  const std::uint32_t page_size = scanner_.page_size();
+  for (std::uint64_t at = offset / page_size; at * page_size < offset + size; ++at) {
+    if (!scanner_.frames().contains(Pgno{static_cast<std::uint32_t>(at + 1)})) return false;
+  }
+  return true;
 }
 
 Result<void> Database::write_checkpoint(Bytes bytes, std::uint64_t offset) {
