@@ -112,6 +112,12 @@ def empty(directory):
     return problem
 
 
+def own(directory):
+    """Gives the user all of it."""
+    for path in [directory, *directory.rglob("*")]:
+        os.chown(path, USER, USER, follow_symlinks=False)
+
+
 def run(command, directory, log, timeout, **environment):
     """Runs it as the user, all output into `log`; its exit code, or None if it had to be killed."""
     with open(log, "wb") as out:
