@@ -110,8 +110,7 @@ TEST_P(DatabaseJournal, APageOneThatIsNoDatabaseIsCommittedAsOnADisk) {
   EXPECT_EQ(uncommitted(), "");
 }
 
-// Found by malloc.test of SQLite's suite, in persistent-journal mode: a killed application's new database
-// could not be got rid of, for EIO.
+// A killed application's new database could not be got rid of, for EIO.
 TEST_P(DatabaseJournal, OfAFileThatIsNoDatabaseYetCanBeRemovedAsOnADisk) {
   std::shared_ptr<File> file = *disk_.open(path(), OpenMode::kCreate, "test");
   auto database = primary_->adopt(kName);
