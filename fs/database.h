@@ -244,6 +244,10 @@ class Database : public std::enable_shared_from_this<Database> {
   bool wal_has_pages_of(std::uint64_t size, std::uint64_t offset) const;
   Result<void> write_checkpoint(Bytes bytes, std::uint64_t offset);
   Result<void> commit_journal();
+  /// Whether what is staged can be a change set: false for the first bytes of a file that are no database.
+  Result<bool> stages_a_database();
+  /// Into the file with what is staged, without a change set; reconcile takes it over once it is a database.
+  Result<void> leave_as_it_is();
   struct Prepared;
   Result<Prepared> append_staged();
   void show_staged(const Prepared& prepared);

@@ -213,8 +213,29 @@ void Database::show_staged(const Prepared& prepared) {
   environment_.backfilled(info_.id);
 }
 
+Result<bool> Database::stages_a_database() {
+  if (content_.page_size() != 0 || staging_.size() == 0U) return true;
+  std::uint8_t start[sqlite::kDatabaseHeaderSize] = {};
+  RILL_ASSIGN(std::size_t got, staging_.read(*file_, start, 0));
+  return static_cast<bool>(sqlite::parse_database_header(Bytes(start, got)));
+}
+
+Result<void> Database::leave_as_it_is() {
+  RILL_ASSIGN(const std::uint64_t size,
+              staging_.size() ? Result<std::uint64_t>(*staging_.size()) : file_->size(kJournal));
+  RILL_TRY(begin_unlogged_write());
+  bool untouched = false;
+  RILL_TRY(staging_.copy_to(*file_, size, &untouched));
+  staging_.clear();
+  return {};
+}
+
 Result<void> Database::commit_journal() {
   if (staging_.empty()) return {};
+  // Somebody removes the journal of a file that is no database yet, of an application that died while it made
+  // one: then the file is whatever there is, as on a disk, until it is a database.
+  RILL_ASSIGN(const bool database, stages_a_database());
+  if (!database) return leave_as_it_is();
   RILL_ASSIGN(const Prepared prepared, append_staged());
   bool untouched = false;
   if (auto copied = staging_.copy_to(*file_, prepared.size, &untouched); !copied) {

@@ -14,21 +14,12 @@ complete() {
 }
 ! complete || exit 0
 bash deploy/install-packages.sh sqlite-suite
-mkdir -p "$work/apt/lists/partial" "$work/apt/archives/partial" "$work/build"
-
-# The package lists of this machine, asked for sources too, in a place of our own.
-fetch_source() {
-  cp -r /etc/apt/. "$work/apt/etc"
-  find "$work/apt/etc" -name '*.sources' -exec sed -i 's/^Types:.*/Types: deb-src/' {} +
-  find "$work/apt/etc" -name '*.list' -exec sed -i 's/^deb /deb-src /' {} +
-  local options=(-o "Dir::Etc=$work/apt/etc" -o "Dir::State::Lists=$work/apt/lists" -o "Dir::Cache=$work/apt"
-    -o APT::Sandbox::User=root)
-  apt-get "${options[@]}" update || true  # some list may have no sources; ours is asked for next
-  cd "$work" && apt-get "${options[@]}" source --download-only sqlite3
-}
+mkdir -p "$work/build"
+apt=$work/apt
+. tests/sqlite/fetch_source.sh
 log=$work/build.log
 echo "building SQLite's test programs (all output: $log)"
-if [ -z "$(find "$work" -maxdepth 1 -name '*.dsc')" ] && ! (fetch_source) > "$log" 2>&1; then
+if [ -z "$(find "$work" -maxdepth 1 -name '*.dsc')" ] && ! (cd "$work" && fetch_source sqlite3) > "$log" 2>&1; then
   tail -5 "$log" >&2
   echo "the source package sqlite3 could not be fetched" >&2
   exit 3

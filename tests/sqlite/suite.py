@@ -2,7 +2,9 @@
 """SQLite's own test suite on a RillFS mount: the failures must be exactly those that a disk gives.
 
     bash tests/sqlite/build.sh && python3 tests/sqlite/suite.py               the sample that CI runs
-    python3 tests/sqlite/suite.py --all [--replica] [--sync] [--permutation wal]
+    python3 tests/sqlite/suite.py --all [--replica] [--sync]                  the 1110 files of veryquick
+    python3 tests/sqlite/suite.py --permutation wal                           the files of that permutation
+    python3 tests/sqlite/suite.py --permutation some                          those of several, about journals and locks
     python3 tests/sqlite/suite.py --all --dir DIR                             any directory, for comparison
     python3 tests/sqlite/suite.py wal2.test lock4.test                        these files
 
@@ -12,63 +14,69 @@ second node follows; at the end both must have the same databases at the same po
 
 import argparse
 import concurrent.futures
+import contextlib
 import os
 import pathlib
 import queue
 import re
-import shutil
-import subprocess
 import sys
-import tempfile
 import time
-from xml.etree import ElementTree
 
-HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "cluster"))
+import place
+from place import BUILT, HERE
 
-import support  # noqa: E402
-from support import wait_until  # noqa: E402
-
-BUILT = HERE.parent.parent / "build" / "sqlite"
-# An ordinary user, who must be able to reach the programs; below a closed directory, root without the right to
-# override permissions, for whom the suite passes as well.
-REACHABLE = all(directory.stat().st_mode & 0o001 for directory in [BUILT.parent, *BUILT.parent.parents])
-USER = 65534 if REACHABLE else 0
-AS_USER = (["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"] if REACHABLE else
-           ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner", "--inh-caps=-all"])
 # What fails on ext4 as well: Debian changes the default page size that this case expects.
 FAILS_ON_A_DISK = {("io.test", "io-5.5"), ("rollback.test", "exclusive-truncate.rollback-2.3")}
+SOME = ["wal", "persistent_journal", "truncate_journal", "exclusive", "exclusive-truncate", "no_journal",
+        "persistent_journal_error", "no_journal_error", "autovacuum_crash", "autovacuum_ioerr"]
+LIST = """
+set argv0 {%s}
+set argv {}
+source [file dirname $argv0]/permutations.test
+array set options $::testspec(%s)
+puts "FILES [lmap file $options(-files) {file tail $file}]"
+exit
+"""
 
 
 class Outcome:
-    def __init__(self, name, seconds, cases, failures, problem):
-        self.name, self.seconds, self.cases = name, seconds, cases
-        self.failures, self.problem = failures, problem
-
-    @property
-    def unexpected(self):
-        return [case for case in self.failures if (self.name, case) not in FAILS_ON_A_DISK]
-
-    @property
-    def good(self):
-        return not self.problem and not self.unexpected
+    def __init__(self, permutation, name, seconds, cases, failures, problem):
+        self.name = name if permutation == "veryquick" else f"{permutation}/{name}"
+        self.seconds, self.cases = seconds, cases
+        unexpected = [case for case in failures if (name, case) not in FAILS_ON_A_DISK]
+        self.problem = problem or ("fails " + " ".join(unexpected) if unexpected else None)
 
 
-def run_file(name, directory, arguments, scratch):
+def files_of(permutation, scratch):
+    script = scratch / f"list-{permutation}.tcl"
+    script.write_text(LIST % (BUILT / "source/test/list.test", permutation))
+    log = scratch / f"list-{permutation}.log"
+    place.run([BUILT / "build/testfixture", script], scratch, log, 60)
+    found = re.search(r"^FILES (.*)$", log.read_text(), re.M)
+    if not found:
+        sys.exit(f"no permutation {permutation}: {log.read_text()[-300:]}")
+    return sorted(found.group(1).split())
+
+
+def chosen(arguments, scratch):
+    """(permutation, file) for everything to run."""
+    names = arguments.permutation or ["veryquick"]
+    for permutation in SOME if names == ["some"] else names:
+        if arguments.files:
+            files = arguments.files
+        elif permutation == "veryquick":
+            files = (HERE / ("veryquick.txt" if arguments.all else "sample.txt")).read_text().split()
+        else:
+            files = files_of(permutation, scratch)
+        yield from ((permutation, name) for name in files)
+
+
+def run_file(permutation, name, directory, arguments, scratch):
     fixture = BUILT / "build" / ("testfixture-sync" if arguments.sync else "testfixture")
-    test = BUILT / "source" / "test" / "permutations.test"
-    log = scratch / f"{name.replace('/', '_')}.log"
+    log = scratch / f"{permutation}-{name.replace('/', '_')}.log"
     began = time.monotonic()
-    with open(log, "wb") as out:
-        process = subprocess.Popen(
-            [*AS_USER, "env", f"HOME={scratch}", str(fixture), str(test), arguments.permutation, name, f"--testdir={directory}"],
-            stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=scratch, start_new_session=True)
-        try:
-            code = process.wait(arguments.timeout)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, 9)
-            process.wait()
-            code = None
+    code = place.run([fixture, BUILT / "source/test/permutations.test", permutation, name, f"--testdir={directory}"],
+                     scratch, log, arguments.timeout)
     text = log.read_text(errors="replace")
     totals = re.findall(r"^(\d+) errors out of (\d+) tests", text, re.M)
     failures = re.findall(r"^!Failures on these tests: (.*)$", text, re.M)
@@ -77,28 +85,24 @@ def run_file(name, directory, arguments, scratch):
         problem = f"not done after {arguments.timeout} s"
     elif not totals:
         problem = f"ended with {code}: {text.strip()[-300:]}"
-    for entry in directory.iterdir():
-        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-    return Outcome(name, time.monotonic() - began, int(totals[-1][1]) if totals else 0,
+    problem = place.empty(directory) or problem
+    return Outcome(permutation, name, time.monotonic() - began, int(totals[-1][1]) if totals else 0,
                    failures[-1].split() if failures else [], problem)
 
 
-def run_all(files, root, arguments, scratch):
+def run_all(files, here, arguments, scratch):
     directories = queue.Queue()
     for worker in range(arguments.jobs):
-        directory = root / f"w{worker}"
-        directory.mkdir()
-        os.chown(directory, USER, USER)
-        directories.put(directory)
+        directories.put(here.directory(f"w{worker}"))
 
-    def one(name):
+    def one(file):
         directory = directories.get()
         try:
-            outcome = run_file(name, directory, arguments, scratch)
+            outcome = run_file(*file, directory, arguments, scratch)
         finally:
             directories.put(directory)
-        if not outcome.good:
-            print(f"{name}: {outcome.problem or 'fails ' + ' '.join(outcome.unexpected)}", flush=True)
+        if outcome.problem:
+            print(f"{outcome.name}: {outcome.problem}", flush=True)
         return outcome
 
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
@@ -108,66 +112,39 @@ def run_all(files, root, arguments, scratch):
     return outcomes
 
 
-def on_mount(files, arguments, scratch):
-    support.watch.tell(f"deadline {arguments.timeout * len(files)} sqlite suite")
-    cluster = support.Cluster(replicas=1 if arguments.replica else 0)
-    cluster.directory.chmod(0o755)
-    try:
-        with cluster:
-            cluster.primary.directory.chmod(0o755)
-            outcomes = run_all(files, cluster.primary.mountpoint, arguments, scratch)
-            for name in cluster.primary.database_names():
-                cluster.check(name, timeout=120)
-            for node in cluster.replicas:
-                wait_until(lambda: node.database_names() == cluster.primary.database_names(), 120,
-                           "the replica to have the same databases", cluster.logs)
-            for line in re.findall(r"^\S+ (?:warning|error|critical) .*$", cluster.primary.log(whole=True), re.M):
-                scratch.joinpath("warnings").open("a").write(line + "\n")
-    finally:
-        support.watch.close()
-    return outcomes
-
-
-def write_junit(path, outcomes):
-    suite = ElementTree.Element("testsuite", name="sqlite")
-    for outcome in outcomes:
-        case = ElementTree.SubElement(suite, "testcase", classname="sqlite", name=outcome.name,
-                                      time=f"{outcome.seconds:.1f}")
-        if not outcome.good:
-            failure = ElementTree.SubElement(case, "failure")
-            failure.text = outcome.problem or " ".join(outcome.unexpected)
-    ElementTree.ElementTree(suite).write(path)
+@contextlib.contextmanager
+def scratch_of(arguments):
+    if not arguments.keep:
+        with place.scratch() as scratch:
+            yield scratch
+    else:
+        arguments.keep.mkdir(exist_ok=True)
+        os.chown(arguments.keep, place.USER, place.USER)
+        yield arguments.keep.resolve()
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("files", nargs="*", help="test files, as SQLite names them")
     parser.add_argument("--all", action="store_true", help="the 1110 files of veryquick")
-    parser.add_argument("--permutation", default="veryquick")
+    parser.add_argument("--permutation", action="append", help=f"may be repeated; `some`: {', '.join(SOME)}")
     parser.add_argument("--sync", action="store_true", help="with a fixture that really syncs")
-    parser.add_argument("--replica", action="store_true", help="with a second node that follows")
-    parser.add_argument("--dir", type=pathlib.Path, help="an existing directory instead of a mount of our own")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--timeout", type=float, default=600, help="seconds for one file")
-    parser.add_argument("--junit", type=pathlib.Path, help="write the results there")
     parser.add_argument("--keep", type=pathlib.Path, help="keep the logs of the files there")
+    place.add_options(parser)
     arguments = parser.parse_args()
-    listed = HERE / ("veryquick.txt" if arguments.all else "sample.txt")
-    files = arguments.files or listed.read_text().split()
 
-    scratch = arguments.keep or pathlib.Path(tempfile.mkdtemp(prefix="rillfs-sqlite-"))
-    scratch.mkdir(exist_ok=True)
-    os.chown(scratch, USER, USER)
     began = time.monotonic()
-    try:
-        outcomes = (run_all(files, arguments.dir, arguments, scratch) if arguments.dir
-                    else on_mount(files, arguments, scratch))
-    finally:
-        if not arguments.keep:
-            shutil.rmtree(scratch)
+    with scratch_of(arguments) as scratch:
+        files = list(chosen(arguments, scratch))
+        with place.of(arguments, "sqlite suite", arguments.timeout * len(files)) as here:
+            outcomes = run_all(files, here, arguments, scratch)
+            here.check()
+            scratch.joinpath("warnings").write_text("".join(line + "\n" for line in here.warnings()))
     if arguments.junit:
-        write_junit(arguments.junit, outcomes)
-    bad = [outcome for outcome in outcomes if not outcome.good]
+        place.write_junit(arguments.junit, "sqlite", [(o.name, o.seconds, o.problem) for o in outcomes])
+    bad = [outcome for outcome in outcomes if outcome.problem]
     print(f"{len(outcomes)} files, {sum(o.cases for o in outcomes)} cases in {time.monotonic() - began:.0f} s: "
           f"{len(outcomes) - len(bad)} passed, {len(bad)} failed")
     return 1 if bad else 0

@@ -110,6 +110,27 @@ TEST_P(DatabaseJournal, APageOneThatIsNoDatabaseIsCommittedAsOnADisk) {
   EXPECT_EQ(uncommitted(), "");
 }
 
+// A killed application's new database could not be got rid of, for EIO.
+TEST_P(DatabaseJournal, OfAFileThatIsNoDatabaseYetCanBeRemovedAsOnADisk) {
+  std::shared_ptr<File> file = *disk_.open(path(), OpenMode::kCreate, "test");
+  auto database = primary_->adopt(kName);
+  ASSERT_TRUE(database);
+  std::shared_ptr<File> journal = *disk_.open(path() + "-journal", OpenMode::kCreate, "test");
+  Buffer header(sqlite::kJournalHeaderSize, 0);
+  const std::uint8_t magic[] = {0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7};
+  std::copy(std::begin(magic), std::end(magic), header.begin());
+  ASSERT_TRUE(database->write_journal(journal, header, 0));
+  ASSERT_TRUE(database->write(Buffer(1024, 0xAB), 0, Caller::kApplication));
+  auto removed = database->remove_journal([&] { return disk_.remove(path() + "-journal", "test"); });
+  ASSERT_TRUE(removed) << removed.error().message;
+  EXPECT_EQ(read_all(path()), Buffer(1024, 0xAB));
+  EXPECT_EQ(txid(), 0U);
+  ASSERT_TRUE(database->resize(0, Caller::kApplication));
+  auto db = open_with_table();
+  EXPECT_EQ(db->text("PRAGMA integrity_check"), "ok");
+  EXPECT_EQ(uncommitted(), "");
+}
+
 TEST_P(DatabaseJournal, EachCommitIsOneChangeSet) {
   for (int page_size : {512, 4096, 65536}) {
     SCOPED_TRACE(page_size);
