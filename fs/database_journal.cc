@@ -269,13 +269,18 @@ bool Database::is_part_of(std::string_view name) const {
 Result<void> Database::prepare_commit() {
   std::scoped_lock lock(mutex_);
   if (staging_.empty()) return {};
+  RILL_ASSIGN(const bool database, stages_a_database());
+  if (!database) return {};  // finish_commit leaves it as it is
   RILL_ASSIGN(prepared_, append_staged());
   return {};
 }
 
 void Database::finish_commit() {
   std::scoped_lock lock(mutex_);
-  if (!prepared_) return;
+  if (!prepared_) {  // nothing is staged, or no database
+    if (auto left = staging_.empty() ? Result<void>() : leave_as_it_is(); !left) fail(left.error());
+    return;
+  }
   const Prepared prepared = *std::exchange(prepared_, std::nullopt);
   bool untouched = false;
   if (auto copied = staging_.copy_to(*file_, prepared.size, &untouched); !copied) return fail(copied.error());

@@ -94,6 +94,53 @@ TEST_P(AttachedCommit, KilledAnywhereIsInAllDatabasesOrInNone) {
   EXPECT_GT(tries.all, 1);
 }
 
+/// A hot journal with no pages in it, whose end names a super-journal: the format is SQLite's,
+/// writeSuperJournal.
+Buffer journal_that_names(const std::string& super_journal) {
+  Buffer bytes(sqlite::kJournalHeaderSize, 0);
+  const std::uint8_t magic[] = {0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7};
+  std::copy(std::begin(magic), std::end(magic), bytes.begin());
+  std::uint32_t sum = 0;
+  for (char c : super_journal) sum += static_cast<std::uint32_t>(c);
+  std::uint8_t number[4];
+  auto append = [&](std::uint32_t value) {
+    store_be(number, value);
+    bytes.insert(bytes.end(), std::begin(number), std::end(number));
+  };
+  append(1 << 20);  // the page of the locks
+  bytes.insert(bytes.end(), super_journal.begin(), super_journal.end());
+  append(static_cast<std::uint32_t>(super_journal.size()));
+  append(sum);
+  bytes.insert(bytes.end(), std::begin(magic), std::end(magic));
+  return bytes;
+}
+
+// An application that died while it made two databases left such a thing, which could not be got rid of.
+TEST_P(AttachedCommit, OfFilesThatAreNoDatabasesYetIsDoneAsOnADisk) {
+  fresh_copy();
+  FaultyFileSystem sound(files_);
+  Primary primary(sound, work_.file("data"));
+  ASSERT_TRUE(primary.start());
+  const std::string super_journal = "a.db-mj0123456789";
+  ASSERT_TRUE(sound.open(primary.tree() + "/" + super_journal, OpenMode::kCreate, "test"));
+  for (const char* name : {"one.db", "two.db"}) {
+    const std::string path = primary.tree() + "/" + name;
+    ASSERT_TRUE(sound.open(path, OpenMode::kCreate, "test"));
+    auto database = primary.adopt(name);
+    ASSERT_TRUE(database);
+    std::shared_ptr<File> journal = *sound.open(path + "-journal", OpenMode::kCreate, "test");
+    ASSERT_TRUE(database->write_journal(journal, journal_that_names(super_journal), 0));
+    ASSERT_TRUE(database->write(Buffer(1024, 0xAB), 0, Caller::kApplication));
+    ASSERT_TRUE(database->is_part_of(super_journal));
+  }
+  auto done = primary.databases().commit_attached(
+      super_journal, [&] { return sound.remove(primary.tree() + "/" + super_journal, "test"); });
+  ASSERT_TRUE(done) << done.error().message;
+  for (const char* name : {"one.db", "two.db"})
+    EXPECT_EQ(read_all(primary.tree() + "/" + name), Buffer(1024, 0xAB)) << name;
+  EXPECT_FALSE(is_recorded());
+}
+
 class AttachedRecovery : public AttachedCommit {};
 
 TEST_P(AttachedRecovery, KilledAgainIsInAllDatabasesOrInNone) {
