@@ -10,7 +10,7 @@ namespace rillfs::mount {
 Result<std::unique_ptr<NodeTable>> NodeTable::open(int root_fd) {
   auto root = std::make_shared<Node>(kRootId, root_fd, S_IFDIR);
   RILL_ASSIGN(struct stat status, root->status());
-  return std::unique_ptr<NodeTable>(new NodeTable(std::move(root), status.st_dev, status.st_ino));
+  return std::unique_ptr<NodeTable>(new NodeTable(std::move(root), status.st_dev));
 }
 
 std::shared_ptr<Node> NodeTable::find(std::uint64_t id) const {

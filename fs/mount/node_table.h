@@ -33,8 +33,7 @@ class NodeTable {
   void forget(std::uint64_t id, std::uint64_t count);
 
  private:
-  explicit NodeTable(std::shared_ptr<Node> root, dev_t device, ino_t root_inode)
-      : root_(std::move(root)), device_(device), root_inode_(root_inode) {}
+  explicit NodeTable(std::shared_ptr<Node> root, dev_t device) : root_(std::move(root)), device_(device) {}
 
   struct Known {
     std::shared_ptr<Node> node;
@@ -43,7 +42,6 @@ class NodeTable {
 
   const std::shared_ptr<Node> root_;
   const dev_t device_;
-  const ino_t root_inode_;
   mutable Mutex mutex_;  ///< taken after no other lock
   std::unordered_map<std::uint64_t, Known> nodes_ RILL_GUARDED_BY(mutex_);
 };
