@@ -55,10 +55,10 @@ class Database : public std::enable_shared_from_this<Database> {
   // --- identity
   // ---------------------------------------------------------------------------------------------
   bool replicated() const;
-  DatabaseId id() const;
-  stream::DatabaseInfo info() const;
+  DatabaseId id() const RILL_EXCLUDES(mutex_);
+  stream::DatabaseInfo info() const RILL_EXCLUDES(mutex_);
   /// Relative path in the mount.
-  std::string path() const;
+  std::string path() const RILL_EXCLUDES(mutex_);
   /// After a rename of it or of a directory above it. `save` persists it.
   void set_path(std::string path);
   /// Writes info.json as memory has it, if there is one.
@@ -166,8 +166,8 @@ class Database : public std::enable_shared_from_this<Database> {
   std::vector<std::uint64_t> page_sums(Pgno first, std::uint32_t count) const;
   Pgno page_count() const;
   std::uint32_t page_size() const;
-  std::string directory() const;      ///< dbs/<id>
-  std::string log_directory() const;  ///< dbs/<id>/log
+  std::string directory() const RILL_EXCLUDES(mutex_);      ///< dbs/<id>
+  std::string log_directory() const RILL_EXCLUDES(mutex_);  ///< dbs/<id>/log
   /// A reader needs the log after `txid` (any number of readers; 0 takes the pin away).
   void pin_log(const void* reader, std::optional<Txid> after);
 
@@ -283,21 +283,23 @@ class Database : public std::enable_shared_from_this<Database> {
   ExpectedPages expected_on_primary(std::uint64_t offset, std::size_t size) const RILL_REQUIRES(mutex_);
   ExpectedPages expected_on_replica(std::uint64_t offset, std::size_t size) const
       RILL_REQUIRES(checks_mutex_);
-  Result<std::size_t> read_on_replica(MutableBytes into, std::uint64_t offset, Caller caller);
-  Result<PageCheck> check_page_on_replica(Pgno pgno, MutableBytes into);
-  Result<PageCheck> judge_page(PageDamage damage, const Result<void>& read, Bytes page);
-  bool still_expected(Pgno pgno, Checksum sum) const;
+  Result<std::size_t> read_on_replica(MutableBytes into, std::uint64_t offset, Caller caller)
+      RILL_EXCLUDES(mutex_, checks_mutex_);
+  Result<PageCheck> check_page_on_replica(Pgno pgno, MutableBytes into) RILL_EXCLUDES(mutex_, checks_mutex_);
+  Result<PageCheck> judge_page(PageDamage damage, const Result<void>& read, Bytes page)
+      RILL_EXCLUDES(mutex_, checks_mutex_);
+  bool still_expected(Pgno pgno, Checksum sum) const RILL_EXCLUDES(checks_mutex_);
   Result<void> require_expected(const std::vector<ExpectedPages::Mismatch>& wrong,
-                                const ExpectedPages& expected);
+                                const ExpectedPages& expected) RILL_EXCLUDES(mutex_, checks_mutex_);
   Error out_of_service_error() const;
-  void report_damage(const PageDamage& damage);
-  void found_whole(Pgno pgno);
+  void report_damage(const PageDamage& damage) RILL_EXCLUDES(mutex_, checks_mutex_);
+  void found_whole(Pgno pgno) RILL_EXCLUDES(checks_mutex_);
   /// A snapshot's file is here: where a page of the database file is damaged and the snapshot has it as it
   /// should be, it is put right. So no reader, of whatever transaction, meets it again.
   Result<void> mend_file(File& snapshot, const Content& content) RILL_REQUIRES(mutex_);
   /// `content_` is a snapshot's now, and was at `before`.
   void content_replaced(const Position& before) RILL_REQUIRES(mutex_, checks_mutex_);
-  void note_applied(const Position& position);
+  void note_applied(const Position& position) RILL_EXCLUDES(mutex_, checks_mutex_);
   void serve_again(const std::string& name) RILL_REQUIRES(checks_mutex_);
 
   // database_replica.cc
@@ -307,7 +309,7 @@ class Database : public std::enable_shared_from_this<Database> {
   // reconcile.cc
   Result<bool> reconcile_locked() RILL_REQUIRES(mutex_);
   /// False, and why is said by `health`.
-  bool not_settled(std::string why);
+  bool not_settled(std::string why) RILL_EXCLUDES(checks_mutex_);
   Result<void> check_claimed_size(const Transaction& transaction) const RILL_REQUIRES(mutex_);
   Result<void> scan_whole_wal() RILL_REQUIRES(mutex_);
 

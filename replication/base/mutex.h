@@ -28,7 +28,7 @@
 /// Of a function: its caller holds the lock, before and after.
 #define RILL_REQUIRES(...) RILL_THREAD_SAFETY(requires_capability(__VA_ARGS__))
 /// Of a function: its caller does not hold the lock.
-#define RILL_EXCLUDES(mutex) RILL_THREAD_SAFETY(locks_excluded(mutex))
+#define RILL_EXCLUDES(...) RILL_THREAD_SAFETY(locks_excluded(__VA_ARGS__))
 /// Of a function: not looked into. Whoever writes this says why.
 #define RILL_NO_THREAD_SAFETY_ANALYSIS RILL_THREAD_SAFETY(no_thread_safety_analysis)
 /// Of a function: it takes the lock, or gives it back. Without an argument: its object is the lock.

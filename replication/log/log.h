@@ -92,17 +92,17 @@ class Log {
     std::uint64_t offset = 0;
     LogState end;
   };
-  Tail tail() const;
+  Tail tail() const RILL_EXCLUDES(mutex_);
   Result<void> roll();
   Result<void> replace_all(std::shared_ptr<File> file, const RecordInfo& record);
   RecordInfo complete(const NewRecord& record, const LogState& before, std::uint64_t image_size,
                       Checksum image_checksum) const;
-  void appended(const RecordInfo& record);
+  void appended(const RecordInfo& record) RILL_EXCLUDES(mutex_);
   /// Until the sync that is under way has ended.
   void wait_for_sync() RILL_REQUIRES(mutex_);
   /// Cuts the current segment back to what is appended, after `cause`; poisons if that was an I/O error.
-  Error clean_up(Error cause);
-  Error poison(Error cause);
+  Error clean_up(Error cause) RILL_EXCLUDES(mutex_);
+  Error poison(Error cause) RILL_EXCLUDES(mutex_);
   std::string path_of(Txid first) const;
 
   FileSystem& files_;
