@@ -6,14 +6,13 @@
 #include <unistd.h>
 
 #include <boost/asio.hpp>
-#include <condition_variable>
 #include <list>
 #include <map>
-#include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "cmd/control_protocol.h"
+#include "replication/base/mutex.h"
 
 namespace rillfs::cmd {
 namespace {
@@ -44,20 +43,20 @@ struct ControlServer::State : std::enable_shared_from_this<State> {
   stream_protocol::acceptor acceptor;
   std::list<stream_protocol::socket*> sockets;
 
-  std::mutex mutex;
-  std::condition_variable idle;
-  std::size_t running = 0;  // coroutines; guarded by mutex
-  bool stopped = true;      // guarded by mutex
+  Mutex mutex;
+  Condition idle;
+  std::size_t running RILL_GUARDED_BY(mutex) = 0;  // coroutines
+  bool stopped RILL_GUARDED_BY(mutex) = true;
 
   void spawn(asio::awaitable<void> (State::*body)(std::shared_ptr<stream_protocol::socket>),
              std::shared_ptr<stream_protocol::socket> socket) {
     {
-      std::lock_guard lock(mutex);
+      Lock lock(mutex);
       ++running;
     }
     asio::co_spawn(strand, (this->*body)(std::move(socket)),
                    [self = shared_from_this()](const std::exception_ptr&) {
-                     std::lock_guard lock(self->mutex);
+                     Lock lock(self->mutex);
                      --self->running;
                      self->idle.notify_all();
                    });
@@ -187,7 +186,7 @@ void ControlServer::handle(std::string command, Handler handler) {
 Result<void> ControlServer::start(const std::string& data) {
   RILL_TRY(state_->bind(data));
   {
-    std::lock_guard lock(state_->mutex);
+    Lock lock(state_->mutex);
     state_->stopped = false;
   }
   state_->spawn(&State::accept, nullptr);
@@ -196,13 +195,13 @@ Result<void> ControlServer::start(const std::string& data) {
 
 void ControlServer::stop() {
   {
-    std::lock_guard lock(state_->mutex);
+    Lock lock(state_->mutex);
     if (std::exchange(state_->stopped, true)) return;
   }
   unlinkat(state_->directory->fd(), kControlSocketName, 0);
   asio::post(state_->strand, [state = state_] { state->close_all(); });
-  std::unique_lock lock(state_->mutex);
-  state_->idle.wait(lock, [this] { return state_->running == 0; });
+  Lock lock(state_->mutex);
+  while (state_->running != 0) state_->idle.wait(state_->mutex);
 }
 
 }  // namespace rillfs::cmd

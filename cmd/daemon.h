@@ -59,9 +59,9 @@ class Daemon {
 
   const Config config_;
   const DataLock lock_;
-  const std::int64_t started_ms_;
   PosixFileSystem files_;
   SystemClock clock_;
+  const std::int64_t started_ms_;
   SystemRandom random_;
   ::rillfs::Environment environment_;
   std::unique_ptr<Node> node_;

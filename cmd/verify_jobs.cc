@@ -38,12 +38,18 @@ struct VerifyJobs::Job {
   std::vector<Databases::OutOfService> unreadable;
   std::uint64_t rate = 0;
   std::thread thread;
-  // Guarded by the owner's mutex_.
-  std::uint64_t done = 0;
-  std::uint64_t total = 0;
-  bool finished = false;
-  Monotonic asked;
-  std::vector<CheckReport> reports;
+
+  mutable Mutex mutex;  // taken inside the owner's mutex_ or alone
+  std::uint64_t done RILL_GUARDED_BY(mutex) = 0;
+  std::uint64_t total RILL_GUARDED_BY(mutex) = 0;
+  bool finished RILL_GUARDED_BY(mutex) = false;
+  Monotonic asked RILL_GUARDED_BY(mutex);
+  std::vector<CheckReport> reports RILL_GUARDED_BY(mutex);
+
+  bool is_over(Monotonic now) const {
+    Lock lock(mutex);
+    return finished && now - asked > kPatience;
+  }
 };
 
 VerifyJobs::~VerifyJobs() { stop(); }
@@ -51,7 +57,7 @@ VerifyJobs::~VerifyJobs() { stop(); }
 void VerifyJobs::stop() {
   std::unordered_map<std::uint64_t, std::shared_ptr<Job>> jobs;
   {
-    std::scoped_lock lock(mutex_);
+    Lock lock(mutex_);
     stopping_ = true;
     jobs.swap(jobs_);
   }
@@ -75,12 +81,17 @@ json VerifyJobs::begin(const json& request) {
   if (!names->empty())
     return error_reply(make_error(ErrorCode::kNotFound,
                                   "there is no database " + names->front() + "; 'rillfs status' lists them"));
-  for (const auto& database : job->databases) job->total += database->details().size;
   std::sort(job->databases.begin(), job->databases.end(),
             [](const auto& a, const auto& b) { return a->path() < b->path(); });
-  job->asked = clock_.monotonic();
+  std::uint64_t total = 0;
+  for (const auto& database : job->databases) total += database->details().size;
+  {
+    Lock lock(job->mutex);
+    job->total = total;
+    job->asked = clock_.monotonic();
+  }
   forget_old();
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   if (stopping_ || jobs_.size() >= kJobsMax)
     return error_reply(make_error(ErrorCode::kBusy, "too many checks are running; wait for one of them"));
   const std::uint64_t number = next_++;
@@ -97,9 +108,9 @@ json VerifyJobs::begin(const json& request) {
 void VerifyJobs::forget_old() {
   std::vector<std::shared_ptr<Job>> old;
   {
-    std::scoped_lock lock(mutex_);
+    Lock lock(mutex_);
     for (auto it = jobs_.begin(); it != jobs_.end();) {
-      const bool over = it->second->finished && clock_.monotonic() - it->second->asked > kPatience;
+      const bool over = it->second->is_over(clock_.monotonic());
       if (over) old.push_back(it->second);
       it = over ? jobs_.erase(it) : std::next(it);
     }
@@ -108,17 +119,21 @@ void VerifyJobs::forget_old() {
 }
 
 bool VerifyJobs::wanted(const Job& job) const {
-  std::scoped_lock lock(mutex_);
-  return !stopping_ && clock_.monotonic() - job.asked < kPatience;
+  {
+    Lock lock(mutex_);
+    if (stopping_) return false;
+  }
+  Lock lock(job.mutex);
+  return clock_.monotonic() - job.asked < kPatience;
 }
 
 void VerifyJobs::work(Job& job) {
-  std::unique_lock turn(turn_);
+  Lock turn(turn_);
   Throttle throttle(clock_, job.rate);
   std::uint64_t before = 0;
   auto pace = [&](std::uint64_t bytes, std::uint64_t done, std::uint64_t) {
     {
-      std::scoped_lock lock(mutex_);
+      Lock lock(job.mutex);
       job.done = before + done;
     }
     if (job.rate == 0) return wanted(job);
@@ -130,25 +145,31 @@ void VerifyJobs::work(Job& job) {
     if (!wanted(job)) break;
     CheckReport report = check_database(*database, clock_, pace);
     before += report.size;
-    std::scoped_lock lock(mutex_);
+    Lock lock(job.mutex);
     job.reports.push_back(std::move(report));
   }
   for (const auto& one : job.unreadable) {
     CheckReport report;
     report.name = one.path.empty() ? "(dbs/" + to_hex(one.id.value) + ")" : one.path;
     report.problem = one.why;
-    std::scoped_lock lock(mutex_);
+    Lock lock(job.mutex);
     job.reports.push_back(std::move(report));
   }
-  std::scoped_lock lock(mutex_);
+  Lock lock(job.mutex);
   job.finished = true;
 }
 
+std::shared_ptr<VerifyJobs::Job> VerifyJobs::find(std::uint64_t number) const {
+  Lock lock(mutex_);
+  auto it = jobs_.find(number);
+  return it == jobs_.end() ? nullptr : it->second;
+}
+
 json VerifyJobs::progress(const json& request) {
-  std::scoped_lock lock(mutex_);
-  auto it = jobs_.find(request.at("job").get<std::uint64_t>());
-  if (it == jobs_.end()) return error_reply(make_error(ErrorCode::kNotFound, "there is no such check"));
-  Job& job = *it->second;
+  const auto found = find(request.at("job").get<std::uint64_t>());
+  if (!found) return error_reply(make_error(ErrorCode::kNotFound, "there is no such check"));
+  Job& job = *found;
+  Lock lock(job.mutex);
   job.asked = clock_.monotonic();
   json reply = {{"done", job.finished ? job.total : std::min(job.done, job.total)},
                 {"total", job.total},

@@ -10,7 +10,6 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <thread>
@@ -19,6 +18,7 @@
 
 #include "fs/databases.h"
 #include "fs/integrity_check.h"
+#include "replication/base/mutex.h"
 
 namespace rillfs::cmd {
 
@@ -36,16 +36,18 @@ class VerifyJobs {
   struct Job;
   void work(Job& job);
   bool wanted(const Job& job) const;
+  /// Null if there is no such job, or nobody has asked about it for long.
+  std::shared_ptr<Job> find(std::uint64_t number) const;
   void forget_old();
 
   Databases& databases_;
   Clock& clock_;
-  std::mutex turn_;  ///< held while a job reads; taken before mutex_
+  Mutex turn_;  ///< held while a job reads
 
-  mutable std::mutex mutex_;  ///< guards what follows
-  std::unordered_map<std::uint64_t, std::shared_ptr<Job>> jobs_;
-  std::uint64_t next_ = 1;
-  bool stopping_ = false;
+  mutable Mutex mutex_ RILL_ACQUIRED_AFTER(turn_);
+  std::unordered_map<std::uint64_t, std::shared_ptr<Job>> jobs_ RILL_GUARDED_BY(mutex_);
+  std::uint64_t next_ RILL_GUARDED_BY(mutex_) = 1;
+  bool stopping_ RILL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace rillfs::cmd

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that are missing. The one list of them.
 #   install-packages.sh GROUP...     build: compile `rillfs`; run: use a mount; test: run tests;
-#                                    sqlite-suite: tests/sqlite; fuzz: tests/fuzz;
+#                                    sqlite-suite: tests/sqlite; fuzz: tests/fuzz, threads.sh;
 #                                    lint: format.sh, tidy.sh
 #   install-packages.sh --list GROUP...     only prints them
 set -euo pipefail

@@ -13,7 +13,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -28,6 +27,7 @@
 #include "fs/pages_ahead.h"
 #include "fs/replay_base.h"
 #include "replication/base/file_system.h"
+#include "replication/base/mutex.h"
 #include "replication/log/log.h"
 #include "replication/stream/databases.h"
 
@@ -55,10 +55,10 @@ class Database : public std::enable_shared_from_this<Database> {
   // --- identity
   // ---------------------------------------------------------------------------------------------
   bool replicated() const;
-  DatabaseId id() const;
-  stream::DatabaseInfo info() const;
+  DatabaseId id() const RILL_EXCLUDES(mutex_);
+  stream::DatabaseInfo info() const RILL_EXCLUDES(mutex_);
   /// Relative path in the mount.
-  std::string path() const;
+  std::string path() const RILL_EXCLUDES(mutex_);
   /// After a rename of it or of a directory above it. `save` persists it.
   void set_path(std::string path);
   /// Writes info.json as memory has it, if there is one.
@@ -166,8 +166,8 @@ class Database : public std::enable_shared_from_this<Database> {
   std::vector<std::uint64_t> page_sums(Pgno first, std::uint32_t count) const;
   Pgno page_count() const;
   std::uint32_t page_size() const;
-  std::string directory() const;      ///< dbs/<id>
-  std::string log_directory() const;  ///< dbs/<id>/log
+  std::string directory() const RILL_EXCLUDES(mutex_);      ///< dbs/<id>
+  std::string log_directory() const RILL_EXCLUDES(mutex_);  ///< dbs/<id>/log
   /// A reader needs the log after `txid` (any number of readers; 0 takes the pin away).
   void pin_log(const void* reader, std::optional<Txid> after);
 
@@ -228,125 +228,143 @@ class Database : public std::enable_shared_from_this<Database> {
 
  private:
   // database_wal.cc
-  Result<void> begin_generation(const WalView& view);
-  void end_generation();
-  Result<bool> repeats_committed_frames(File& wal, Bytes bytes, std::uint64_t offset) const;
-  Result<void> capture_wal(const WalView& view, Bytes bytes, std::uint64_t offset);
-  Result<void> commit_wal(const WalView& view, const WalTransaction& transaction);
-  Result<void> commit_all(std::optional<WalTransaction> transaction);
-  Transaction transaction_of(const WalView& view, const WalTransaction& transaction);
-  Result<bool> wal_mode_after(const WalView& view, const WalTransaction& transaction) const;
-  void look_for_backfilled();
-  Result<void> read_page_below(Pgno pgno, std::uint32_t page_size, MutableBytes into);
+  Result<void> begin_generation(const WalView& view) RILL_REQUIRES(mutex_);
+  void end_generation() RILL_REQUIRES(mutex_);
+  Result<bool> repeats_committed_frames(File& wal, Bytes bytes, std::uint64_t offset) const
+      RILL_REQUIRES(mutex_);
+  Result<void> capture_wal(const WalView& view, Bytes bytes, std::uint64_t offset) RILL_REQUIRES(mutex_);
+  Result<void> commit_wal(const WalView& view, const WalTransaction& transaction) RILL_REQUIRES(mutex_);
+  Result<void> commit_all(std::optional<WalTransaction> transaction) RILL_REQUIRES(mutex_);
+  Transaction transaction_of(const WalView& view, const WalTransaction& transaction) RILL_REQUIRES(mutex_);
+  Result<bool> wal_mode_after(const WalView& view, const WalTransaction& transaction) const
+      RILL_REQUIRES(mutex_);
+  void look_for_backfilled() RILL_REQUIRES(mutex_);
+  Result<void> read_page_below(Pgno pgno, std::uint32_t page_size, MutableBytes into) RILL_REQUIRES(mutex_);
 
   // database_journal.cc
   /// Only then can a write to the file be a checkpoint's.
-  bool wal_has_pages_of(std::uint64_t size, std::uint64_t offset) const;
-  Result<void> write_checkpoint(Bytes bytes, std::uint64_t offset);
-  Result<void> commit_journal();
+  bool wal_has_pages_of(std::uint64_t size, std::uint64_t offset) const RILL_REQUIRES(mutex_);
+  Result<void> write_checkpoint(Bytes bytes, std::uint64_t offset) RILL_REQUIRES(mutex_);
+  Result<void> commit_journal() RILL_REQUIRES(mutex_);
   /// Whether what is staged can be a change set: false for the first bytes of a file that are no database.
-  Result<bool> stages_a_database();
+  Result<bool> stages_a_database() RILL_REQUIRES(mutex_);
   /// Into the file with what is staged, without a change set; reconcile takes it over once it is a database.
-  Result<void> leave_as_it_is();
+  Result<void> leave_as_it_is() RILL_REQUIRES(mutex_);
   struct Prepared;
-  Result<Prepared> append_staged();
-  void show_staged(const Prepared& prepared);
-  Result<Transaction> staged_transaction();
-  bool committed_wal_mode(const Transaction& transaction) const;
-  Result<void> note_journal_header(File& journal);
-  Result<void> commit_at_journal_end(const Perform& perform);
-  void look_for_hot_journal();
+  Result<Prepared> append_staged() RILL_REQUIRES(mutex_);
+  void show_staged(const Prepared& prepared) RILL_REQUIRES(mutex_);
+  Result<Transaction> staged_transaction() RILL_REQUIRES(mutex_);
+  bool committed_wal_mode(const Transaction& transaction) const RILL_REQUIRES(mutex_);
+  Result<void> note_journal_header(File& journal) RILL_REQUIRES(mutex_);
+  Result<void> commit_at_journal_end(const Perform& perform) RILL_REQUIRES(mutex_);
+  void look_for_hot_journal() RILL_REQUIRES(mutex_);
 
   // database_state.cc
-  Result<void> make_replicated();
-  Result<void> require_writable() const;
-  Result<void> append_transaction(const Transaction& transaction, bool* changed);
-  Result<void> sync_log();
-  void publish();
-  void fail(const Error& error);
-  Result<void> save_info() const;
-  Result<void> begin_unlogged_write();
-  void note_unlogged_write();
+  Result<void> make_replicated() RILL_REQUIRES(mutex_);
+  Result<void> require_writable() const RILL_REQUIRES(mutex_);
+  Result<void> append_transaction(const Transaction& transaction, bool* changed) RILL_REQUIRES(mutex_);
+  Result<void> sync_log() RILL_REQUIRES(mutex_);
+  void publish() RILL_REQUIRES(mutex_);
+  void fail(const Error& error) RILL_REQUIRES(mutex_);
+  Result<void> save_info() const RILL_REQUIRES(mutex_);
+  Result<void> begin_unlogged_write() RILL_REQUIRES(mutex_);
+  void note_unlogged_write() RILL_REQUIRES(mutex_);
   bool captures(Caller caller) const;
-  bool base_is_due(bool force) const;
-  Result<void> save_synced_base(log::Log& log, const Position& holds, const Content& content);
+  bool base_is_due(bool force) const RILL_REQUIRES(mutex_);
+  Result<void> save_synced_base(log::Log& log, const Position& holds, const Content& content)
+      RILL_EXCLUDES(mutex_);
 
   // database_check.cc
-  ExpectedPages expected_on_primary(std::uint64_t offset, std::size_t size) const;
-  ExpectedPages expected_on_replica(std::uint64_t offset, std::size_t size) const;
-  Result<std::size_t> read_on_replica(MutableBytes into, std::uint64_t offset, Caller caller);
-  Result<PageCheck> check_page_on_replica(Pgno pgno, MutableBytes into);
-  Result<PageCheck> judge_page(PageDamage damage, const Result<void>& read, Bytes page);
-  bool still_expected(Pgno pgno, Checksum sum) const;
+  /// A replica changes `content_` only with both mutexes held, so either will do to read it. The analysis
+  /// cannot be told that.
+  const Content& content_on_replica() const RILL_REQUIRES(checks_mutex_) RILL_NO_THREAD_SAFETY_ANALYSIS {
+    return content_;
+  }
+  ExpectedPages expected_on_primary(std::uint64_t offset, std::size_t size) const RILL_REQUIRES(mutex_);
+  ExpectedPages expected_on_replica(std::uint64_t offset, std::size_t size) const
+      RILL_REQUIRES(checks_mutex_);
+  Result<std::size_t> read_on_replica(MutableBytes into, std::uint64_t offset, Caller caller)
+      RILL_EXCLUDES(mutex_, checks_mutex_);
+  Result<PageCheck> check_page_on_replica(Pgno pgno, MutableBytes into) RILL_EXCLUDES(mutex_, checks_mutex_);
+  Result<PageCheck> judge_page(PageDamage damage, const Result<void>& read, Bytes page)
+      RILL_EXCLUDES(mutex_, checks_mutex_);
+  bool still_expected(Pgno pgno, Checksum sum) const RILL_EXCLUDES(checks_mutex_);
   Result<void> require_expected(const std::vector<ExpectedPages::Mismatch>& wrong,
-                                const ExpectedPages& expected);
+                                const ExpectedPages& expected) RILL_EXCLUDES(mutex_, checks_mutex_);
   Error out_of_service_error() const;
-  void report_damage(const PageDamage& damage);
-  void found_whole(Pgno pgno);
+  void report_damage(const PageDamage& damage) RILL_EXCLUDES(mutex_, checks_mutex_);
+  void found_whole(Pgno pgno) RILL_EXCLUDES(checks_mutex_);
   /// A snapshot's file is here: where a page of the database file is damaged and the snapshot has it as it
   /// should be, it is put right. So no reader, of whatever transaction, meets it again.
-  Result<void> mend_file(File& snapshot, const Content& content);
-  /// checks_mutex_ is held: `content_` is a snapshot's now, and was at `before`.
-  void content_replaced(const Position& before);
-  void note_applied(const Position& position);
-  void serve_again(const std::string& name);
+  Result<void> mend_file(File& snapshot, const Content& content) RILL_REQUIRES(mutex_);
+  /// `content_` is a snapshot's now, and was at `before`.
+  void content_replaced(const Position& before) RILL_REQUIRES(mutex_, checks_mutex_);
+  void note_applied(const Position& position) RILL_EXCLUDES(mutex_, checks_mutex_);
+  void serve_again(const std::string& name) RILL_REQUIRES(checks_mutex_);
 
   // database_replica.cc
-  Result<void> append_image(const log::NewRecord& record, const stream::Sink::Image& image);
+  Result<void> append_image(const log::NewRecord& record, const stream::Sink::Image& image)
+      RILL_REQUIRES(mutex_);
 
   // reconcile.cc
-  Result<bool> reconcile_locked();
+  Result<bool> reconcile_locked() RILL_REQUIRES(mutex_);
   /// False, and why is said by `health`.
-  bool not_settled(std::string why);
-  Result<void> check_claimed_size(const Transaction& transaction) const;
-  Result<void> scan_whole_wal();
+  bool not_settled(std::string why) RILL_EXCLUDES(checks_mutex_);
+  Result<void> check_claimed_size(const Transaction& transaction) const RILL_REQUIRES(mutex_);
+  Result<void> scan_whole_wal() RILL_REQUIRES(mutex_);
 
   Environment& environment_;
   const std::shared_ptr<File> file_;
 
-  mutable std::mutex mutex_;  ///< guards what follows
-  stream::DatabaseInfo info_;
-  std::optional<DatabaseId> reserved_id_;
-  bool replicated_ = false;
+  mutable Mutex mutex_;
+  stream::DatabaseInfo info_ RILL_GUARDED_BY(mutex_);
+  std::optional<DatabaseId> reserved_id_ RILL_GUARDED_BY(mutex_);
+  bool replicated_ RILL_GUARDED_BY(mutex_) = false;
   std::atomic<bool> dropped_{false};
-  Content content_;
-  ReplayBase base_;
-  std::shared_ptr<log::Log> log_;  ///< syncs go on without the mutex, on a copy
-  Committer committer_;
-  bool wal_mode_ = false;  ///< as the committed page 1 says
-  std::shared_ptr<File> wal_;
-  WalScanner scanner_;
-  Staging staging_;
-  bool journal_hot_ = false;     ///< a rollback journal's header stands: a transaction is open
-  bool journal_synced_ = false;  ///< the application asked for durability in this transaction
+  /// A replica changes it only with checks_mutex_ held as well.
+  Content content_ RILL_GUARDED_BY(mutex_);
+  ReplayBase base_ RILL_GUARDED_BY(mutex_);
+  std::shared_ptr<log::Log> log_ RILL_GUARDED_BY(mutex_);  ///< syncs go on without the mutex, on a copy
+  Committer committer_ RILL_GUARDED_BY(mutex_);
+  bool wal_mode_ RILL_GUARDED_BY(mutex_) = false;  ///< as the committed page 1 says
+  std::shared_ptr<File> wal_ RILL_GUARDED_BY(mutex_);
+  WalScanner scanner_ RILL_GUARDED_BY(mutex_);
+  Staging staging_ RILL_GUARDED_BY(mutex_);
+  /// A rollback journal's header stands: a transaction is open.
+  bool journal_hot_ RILL_GUARDED_BY(mutex_) = false;
+  /// The application asked for durability in this transaction.
+  bool journal_synced_ RILL_GUARDED_BY(mutex_) = false;
   struct Prepared {
     bool changed = false;  ///< there is a change set
     bool wal_mode = false;
     std::uint64_t size = 0;  ///< bytes of the file afterwards
   };
-  std::optional<Prepared> prepared_;  ///< in the log, and not decided
-  std::string failure_;
-  std::optional<Position> file_holds_;  ///< newest position that the database file itself is known to hold
-  bool advancing_ = false;              ///< a new base is being recorded
-  std::uint64_t base_log_offset_ = 0;   ///< where the log ended when the base was recorded
-  std::unordered_map<const void*, Txid> pins_;
-  Buffer page_;
+  std::optional<Prepared> prepared_ RILL_GUARDED_BY(mutex_);  ///< in the log, and not decided
+  std::string failure_ RILL_GUARDED_BY(mutex_);
+  /// Newest position that the database file itself is known to hold.
+  std::optional<Position> file_holds_ RILL_GUARDED_BY(mutex_);
+  bool advancing_ RILL_GUARDED_BY(mutex_) = false;  ///< a new base is being recorded
+  /// Where the log ended when the base was recorded.
+  std::uint64_t base_log_offset_ RILL_GUARDED_BY(mutex_) = 0;
+  std::unordered_map<const void*, Txid> pins_ RILL_GUARDED_BY(mutex_);
+  Buffer page_ RILL_GUARDED_BY(mutex_);
   std::atomic<std::uint64_t> unlogged_writes_{0};
 
-  mutable std::mutex published_mutex_;  ///< guards what follows; taken inside mutex_ or alone
-  stream::DatabaseState published_;
-  Position applied_;
-  std::int64_t last_commit_ms_ = 0;
+  mutable Mutex published_mutex_ RILL_ACQUIRED_AFTER(mutex_);
+  stream::DatabaseState published_ RILL_GUARDED_BY(published_mutex_);
+  Position applied_ RILL_GUARDED_BY(published_mutex_);
+  std::int64_t last_commit_ms_ RILL_GUARDED_BY(published_mutex_) = 0;
 
-  mutable std::mutex checks_mutex_;  ///< guards what follows; taken inside mutex_ or alone. A replica changes
-                                     ///< `content_` only with both held
-  PagesAhead ahead_;
-  std::map<Pgno, PageDamage> damaged_;  ///< the first few thousand
-  std::uint64_t damaged_ever_ = 0;
-  bool out_of_service_ = false;          ///< replica: damaged, and asked for anew
-  std::optional<Position> serves_from_;  ///< it came, and is in service again once it is applied
-  LastCheck last_check_;
-  std::string not_settled_;  ///< why what was written without a transaction is not taken over; empty: it is
+  mutable Mutex checks_mutex_ RILL_ACQUIRED_AFTER(mutex_);
+  PagesAhead ahead_ RILL_GUARDED_BY(checks_mutex_);
+  std::map<Pgno, PageDamage> damaged_ RILL_GUARDED_BY(checks_mutex_);  ///< the first few thousand
+  std::uint64_t damaged_ever_ RILL_GUARDED_BY(checks_mutex_) = 0;
+  bool out_of_service_ RILL_GUARDED_BY(checks_mutex_) = false;  ///< replica: damaged, and asked for anew
+  /// It came, and is in service again once it is applied.
+  std::optional<Position> serves_from_ RILL_GUARDED_BY(checks_mutex_);
+  LastCheck last_check_ RILL_GUARDED_BY(checks_mutex_);
+  /// Why what was written without a transaction is not taken over; empty: it is.
+  std::string not_settled_ RILL_GUARDED_BY(checks_mutex_);
   std::atomic<bool> has_damage_{false};
 
   std::atomic<int> application_handles_{0};

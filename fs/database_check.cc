@@ -50,11 +50,11 @@ ExpectedPages Database::expected_on_primary(std::uint64_t offset, std::size_t si
 }
 
 ExpectedPages Database::expected_on_replica(std::uint64_t offset, std::size_t size) const {
-  if (!replicated_) return {};
-  ExpectedPages expected(offset, size, content_.page_size());
+  const Content& content = content_on_replica();
+  ExpectedPages expected(offset, size, content.page_size());
   for (std::size_t i = 0; i < expected.count(); ++i) {
     const Pgno pgno{expected.first().value + static_cast<std::uint32_t>(i)};
-    if (!ahead_.contains(pgno)) expected.expect(i, content_.page(pgno));
+    if (!ahead_.contains(pgno)) expected.expect(i, content.page(pgno));
   }
   return expected;
 }
@@ -65,7 +65,7 @@ Result<std::size_t> Database::read(MutableBytes into, std::uint64_t offset, Call
   std::size_t got = 0;
   ExpectedPages expected;
   {
-    std::scoped_lock lock(mutex_);
+    Lock lock(mutex_);
     RILL_ASSIGN(got,
                 staging_.empty() ? file_->read_at(into, offset, kRead) : staging_.read(*file_, into, offset));
     expected = expected_on_primary(offset, got);
@@ -80,7 +80,7 @@ Result<std::size_t> Database::read_on_replica(MutableBytes into, std::uint64_t o
   for (int attempt = 0; attempt < kAttemptsMax; ++attempt) {
     ExpectedPages expected;
     {
-      std::scoped_lock lock(checks_mutex_);
+      Lock lock(checks_mutex_);
       if (out_of_service_ && caller == Caller::kApplication) return out_of_service_error();
       expected = expected_on_replica(offset, into.size());
     }
@@ -98,8 +98,8 @@ Result<std::size_t> Database::read_on_replica(MutableBytes into, std::uint64_t o
 }
 
 bool Database::still_expected(Pgno pgno, Checksum sum) const {
-  std::scoped_lock lock(checks_mutex_);
-  return !ahead_.contains(pgno) && content_.page(pgno) == sum;
+  Lock lock(checks_mutex_);
+  return !ahead_.contains(pgno) && content_on_replica().page(pgno) == sum;
 }
 
 Result<void> Database::require_expected(const std::vector<ExpectedPages::Mismatch>& wrong,
@@ -122,7 +122,7 @@ void Database::report_damage(const PageDamage& damage) {
   bool is_new = false;
   bool ask = false;
   {
-    std::scoped_lock lock(checks_mutex_);
+    Lock lock(checks_mutex_);
     is_new = damaged_.size() < kDamagedKept && damaged_.emplace(damage.pgno, damage).second;
     if (is_new) ++damaged_ever_;
     has_damage_ = true;
@@ -135,7 +135,7 @@ void Database::report_damage(const PageDamage& damage) {
 }
 
 void Database::found_whole(Pgno pgno) {
-  std::scoped_lock lock(checks_mutex_);
+  Lock lock(checks_mutex_);
   if (!out_of_service_) damaged_.erase(pgno);
 }
 
@@ -149,7 +149,7 @@ Result<Database::PageCheck> Database::check_page(Pgno pgno, MutableBytes into) {
   damage.pgno = pgno;
   Result<void> got;
   {
-    std::scoped_lock lock(mutex_);
+    Lock lock(mutex_);
     if (has_unlogged_writes())
       return make_error(ErrorCode::kBusy, info_.path + ": its content is being taken over as it is");
     damage.page_size = content_.page_size();
@@ -172,9 +172,9 @@ Result<Database::PageCheck> Database::check_page_on_replica(Pgno pgno, MutableBy
     PageDamage damage;
     damage.pgno = pgno;
     {
-      std::scoped_lock lock(checks_mutex_);
-      damage.page_size = content_.page_size();
-      damage.expected = content_.page(pgno);
+      Lock lock(checks_mutex_);
+      damage.page_size = content_on_replica().page_size();
+      damage.expected = content_on_replica().page(pgno);
       if (ahead_.contains(pgno) || !damage.expected.present() || damage.page_size > into.size())
         return PageCheck::kUnknown;
     }
@@ -229,7 +229,7 @@ void Database::content_replaced(const Position& before) {
 
 void Database::note_applied(const Position& position) {
   const std::string name = has_damage_ ? path() : std::string();
-  std::scoped_lock lock(checks_mutex_);
+  Lock lock(checks_mutex_);
   ahead_.applied(position);
   if (out_of_service_ && serves_from_ && position.same_place(*serves_from_)) serve_again(name);
 }
@@ -243,7 +243,7 @@ void Database::serve_again(const std::string& name) {
 }
 
 Database::Health Database::health() const {
-  std::scoped_lock lock(checks_mutex_);
+  Lock lock(checks_mutex_);
   Health health;
   health.damaged_pages = damaged_.size();
   health.damaged_ever = damaged_ever_;
@@ -260,7 +260,7 @@ Database::Health Database::health() const {
 }
 
 void Database::checked(const LastCheck& check, Pgno page_count) {
-  std::scoped_lock lock(checks_mutex_);
+  Lock lock(checks_mutex_);
   last_check_ = check;
   if (!out_of_service_) damaged_.erase(damaged_.upper_bound(page_count), damaged_.end());
   has_damage_ = !damaged_.empty();

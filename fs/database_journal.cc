@@ -25,13 +25,13 @@ constexpr Label kWriteDatabase = "database: write";
 }  // namespace
 
 Result<std::uint64_t> Database::size() const {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   if (staging_.size()) return *staging_.size();
   return file_->size("database: size");
 }
 
 Result<void> Database::write(Bytes bytes, std::uint64_t offset, Caller caller) {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   if (!environment_.primary && caller == Caller::kApplication && !dropped_ && replicated_) {
     // In WAL mode an application's write to the database can only be a checkpoint: committed content.
     if (wal_mode_) return file_->write_at(bytes, offset, kWriteDatabase);
@@ -72,7 +72,7 @@ Result<void> Database::write_checkpoint(Bytes bytes, std::uint64_t offset) {
 }
 
 Result<void> Database::resize(std::uint64_t size, Caller caller) {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   if (!environment_.primary && caller == Caller::kApplication && !dropped_ && replicated_) {
     if (wal_mode_) return file_->truncate(size, kWriteDatabase);
     return Error{ErrorCode::kReadOnly, EROFS, "writes go to the primary: this node is a replica"};
@@ -93,7 +93,7 @@ Result<void> Database::resize(std::uint64_t size, Caller caller) {
 
 Result<void> Database::sync() {
   {
-    std::scoped_lock lock(mutex_);
+    Lock lock(mutex_);
     if (captures(Caller::kApplication) && journal_hot_) {
       journal_synced_ = true;  // done once, at the commit point
       return {};
@@ -101,14 +101,14 @@ Result<void> Database::sync() {
   }
   auto synced = file_->sync_data("database: sync");
   if (!synced) {
-    std::scoped_lock lock(mutex_);
+    Lock lock(mutex_);
     if (captures(Caller::kApplication)) fail(synced.error());
   }
   return synced;
 }
 
 void Database::sync_journal() {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   journal_synced_ = true;
 }
 
@@ -134,7 +134,7 @@ Result<void> Database::commit_at_journal_end(const Perform& perform) {
 
 Result<void> Database::write_journal(const std::shared_ptr<File>& journal, Bytes bytes,
                                      std::uint64_t offset) {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   auto perform = [&] { return journal->write_at(bytes, offset, kJournal); };
   if (!captures(Caller::kApplication) || offset >= sqlite::kJournalHeaderSize) return perform();
   // PERSIST commits by zeroing the header.
@@ -147,14 +147,14 @@ Result<void> Database::write_journal(const std::shared_ptr<File>& journal, Bytes
 }
 
 Result<void> Database::resize_journal(const std::shared_ptr<File>& journal, std::uint64_t size) {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   auto perform = [&] { return journal->truncate(size, kJournal); };
   if (!captures(Caller::kApplication) || size >= sqlite::kJournalHeaderSize) return perform();
   return commit_at_journal_end(perform);
 }
 
 Result<void> Database::remove_journal(const Perform& perform) {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   if (!captures(Caller::kApplication)) return perform();
   return commit_at_journal_end(perform);
 }
@@ -176,7 +176,8 @@ Result<Transaction> Database::staged_transaction() {
   transaction.commit =
       header ? header->size_in_pages(size) : Pgno{static_cast<std::uint32_t>(size / transaction.page_size)};
   transaction.written = staging_.pages(transaction.page_size);
-  transaction.read = [this, page_size = transaction.page_size](Pgno pgno, MutableBytes into) -> Result<void> {
+  transaction.read = [this, page_size = transaction.page_size](Pgno pgno, MutableBytes into)
+                         RILL_REQUIRES(mutex_) -> Result<void> {
     const std::uint64_t offset = (std::uint64_t{pgno.value} - 1) * page_size;
     RILL_ASSIGN(std::size_t n, staging_.read(*file_, into.first(page_size), offset));
     std::memset(into.data() + n, 0, page_size - n);
@@ -253,7 +254,7 @@ Result<void> Database::commit_journal() {
 }
 
 bool Database::is_part_of(std::string_view name) const {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   if (!captures(Caller::kApplication) || !journal_hot_ || staging_.empty()) return false;
   const std::string path = environment_.tree_directory() + "/" + info_.path + "-journal";
   auto journal = environment_.files.open(path, OpenMode::kRead, kJournal);
@@ -267,7 +268,7 @@ bool Database::is_part_of(std::string_view name) const {
 }
 
 Result<void> Database::prepare_commit() {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   if (staging_.empty()) return {};
   RILL_ASSIGN(const bool database, stages_a_database());
   if (!database) return {};  // finish_commit leaves it as it is
@@ -276,7 +277,7 @@ Result<void> Database::prepare_commit() {
 }
 
 void Database::finish_commit() {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   if (!prepared_) {  // nothing is staged, or no database
     if (auto left = staging_.empty() ? Result<void>() : leave_as_it_is(); !left) fail(left.error());
     return;
@@ -288,7 +289,7 @@ void Database::finish_commit() {
 }
 
 void Database::revoke_commit() {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   if (!prepared_) return;
   const bool changed = std::exchange(prepared_, std::nullopt)->changed;
   if (!changed) return;

@@ -46,7 +46,7 @@ Result<void> Database::append_image(const log::NewRecord& record, const stream::
 }
 
 Result<Position> Database::receive(const stream::ChangeSetInfo& info, const stream::Sink::Image& image) {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   if (dropped_) return make_error(ErrorCode::kPositionMismatch, info_.path + " was dropped");
   const Position here = content_.position();
   if (!info.pre.same_place(here) || info.post.epoch < here.epoch) {
@@ -67,12 +67,12 @@ Result<Position> Database::receive(const stream::ChangeSetInfo& info, const stre
   }
   RILL_TRY(append_image(record_of(summary, here, info.post, sums.hash), image));
   {
-    std::scoped_lock checks(checks_mutex_);
+    Lock checks(checks_mutex_);
     content_.apply(summary.changes, summary.header.commit, summary.header.page_size, info.post);
     ahead_.changed(summary.changes, info.post.txid);
   }
   {
-    std::scoped_lock published(published_mutex_);
+    Lock published(published_mutex_);
     published_ = {info_, info.post, log_->end().log_offset};
     last_commit_ms_ = summary.header.timestamp_ms;
   }
@@ -80,7 +80,7 @@ Result<Position> Database::receive(const stream::ChangeSetInfo& info, const stre
 }
 
 Result<Position> Database::receive_snapshot(const std::string& file_path, const Content& content) {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   if (dropped_) return make_error(ErrorCode::kPositionMismatch, info_.path + " was dropped");
   RILL_ASSIGN(auto file, environment_.files.open(file_path, OpenMode::kRead, "snapshot: read"));
   if (has_damage_) RILL_TRY(mend_file(*file, content));
@@ -107,19 +107,19 @@ Result<Position> Database::receive_snapshot(const std::string& file_path, const 
   RILL_TRY(encoder.finish(content.position().checksum));
   RILL_TRY(appender.commit());
   {
-    std::scoped_lock checks(checks_mutex_);
+    Lock checks(checks_mutex_);
     const Position before = content_.position();
     content_ = content;
     content_replaced(before);
   }
-  std::scoped_lock published(published_mutex_);
+  Lock published(published_mutex_);
   published_ = {info_, content_.position(), log_->end().log_offset};
   return content_.position();
 }
 
 void Database::applied(const Position& position, bool file_complete) {
   {
-    std::scoped_lock lock(published_mutex_);
+    Lock lock(published_mutex_);
     applied_ = position;
   }
   note_applied(position);
@@ -128,16 +128,16 @@ void Database::applied(const Position& position, bool file_complete) {
 
 void Database::file_holds(const Position& position) {
   {
-    std::scoped_lock lock(mutex_);
+    Lock lock(mutex_);
     file_holds_ = position;
-    std::scoped_lock checks(checks_mutex_);
+    Lock checks(checks_mutex_);
     ahead_.file_holds(position);
   }
   environment_.backfilled(id());
 }
 
 void Database::set_wal_mode(bool wal_mode) {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   wal_mode_ = wal_mode;
 }
 

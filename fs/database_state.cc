@@ -42,17 +42,17 @@ Database::Database(Environment& environment, Recovered recovered, std::shared_pt
 Database::~Database() = default;
 
 bool Database::replicated() const {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   return replicated_ && !dropped_;
 }
 
 DatabaseId Database::id() const {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   return info_.id;
 }
 
 stream::DatabaseInfo Database::info() const {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   return info_;
 }
 
@@ -64,36 +64,36 @@ Result<void> Database::save_info() const {
 }
 
 void Database::set_path(std::string path) {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   info_.path = std::move(path);
   {
-    std::scoped_lock published(published_mutex_);
+    Lock published(published_mutex_);
     published_.info = info_;
   }
   if (replicated_) environment_.changed(info_.id);
 }
 
 Result<void> Database::save() const {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   if (dropped_) return {};  // its directory goes, or has gone
   return save_info();
 }
 
 DatabaseId Database::reserve_id() {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   if (replicated_) return info_.id;
   if (!reserved_id_) reserved_id_ = DatabaseId{environment_.random.next_id()};
   return *reserved_id_;
 }
 
 Result<void> Database::set_attributes(std::uint32_t mode, std::uint32_t uid, std::uint32_t gid) {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   if (info_.mode == mode && info_.uid == uid && info_.gid == gid) return {};
   info_.mode = mode;
   info_.uid = uid;
   info_.gid = gid;
   {
-    std::scoped_lock published(published_mutex_);
+    Lock published(published_mutex_);
     published_.info = info_;
   }
   RILL_TRY(save_info());
@@ -102,19 +102,19 @@ Result<void> Database::set_attributes(std::uint32_t mode, std::uint32_t uid, std
 }
 
 void Database::start_attributes(std::uint32_t mode, std::uint32_t uid, std::uint32_t gid) {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   info_.mode = mode;
   info_.uid = uid;
   info_.gid = gid;
 }
 
 Result<void> Database::remove_directory() {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   return remove_database_directory(environment_, info_.id);
 }
 
 bool Database::dropped() {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   dropped_ = true;
   unlogged_writes_ = 0;
   return replicated_;
@@ -189,7 +189,7 @@ void Database::publish() {
   const bool first = content_.position().txid.value == 0;
   committer_.publish();
   {
-    std::scoped_lock lock(published_mutex_);
+    Lock lock(published_mutex_);
     published_ = {info_, content_.position(), log_->end().log_offset};
     applied_ = content_.position();
     last_commit_ms_ = log_->end().timestamp_ms;
@@ -218,39 +218,39 @@ void Database::note_unlogged_write() {
 }
 
 stream::DatabaseState Database::state() const {
-  std::scoped_lock lock(published_mutex_);
+  Lock lock(published_mutex_);
   return published_;
 }
 
 Position Database::published() const {
-  std::scoped_lock lock(published_mutex_);
+  Lock lock(published_mutex_);
   return published_.position;
 }
 
 Position Database::applied_position() const {
-  std::scoped_lock lock(published_mutex_);
+  Lock lock(published_mutex_);
   return applied_;
 }
 
 bool Database::wal_mode() const {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   return wal_mode_;
 }
 
 Pgno Database::page_count() const {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   return content_.page_count();
 }
 
 std::vector<std::uint64_t> Database::page_sums(Pgno first, std::uint32_t count) const {
   std::vector<std::uint64_t> sums(count, 0);
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   for (std::uint32_t i = 0; i < count; ++i) sums[i] = content_.page(Pgno{first.value + i}).value;
   return sums;
 }
 
 std::uint32_t Database::page_size() const {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   return content_.page_size();
 }
 
@@ -258,7 +258,7 @@ std::string Database::directory() const { return environment_.database_directory
 std::string Database::log_directory() const { return directory() + "/log"; }
 
 Database::Details Database::details() const {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   Details details;
   details.position = published();
   details.base = base_.position;
@@ -267,13 +267,13 @@ Database::Details Database::details() const {
   details.page_size = content_.page_size();
   details.wal_mode = wal_mode_;
   details.failure = failure_;
-  std::scoped_lock published(published_mutex_);
+  Lock published(published_mutex_);
   details.last_commit_ms = last_commit_ms_;
   return details;
 }
 
 Content Database::content() const {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   return content_;
 }
 
@@ -281,7 +281,7 @@ void Database::application_opened() { application_handles_.fetch_add(1); }
 int Database::application_closed() { return application_handles_.fetch_sub(1) - 1; }
 
 void Database::pin_log(const void* reader, std::optional<Txid> after) {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   if (after) {
     pins_[reader] = *after;
   } else {
@@ -290,7 +290,7 @@ void Database::pin_log(const void* reader, std::optional<Txid> after) {
 }
 
 Result<bool> Database::read_committed_page(Pgno pgno, MutableBytes into) {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   const Checksum expected = content_.page(pgno);
   if (!expected.present()) return false;
   if (has_unlogged_writes()) {
@@ -320,7 +320,7 @@ Result<void> Database::advance_base(bool force) {
   Content content;
   std::shared_ptr<log::Log> log;
   {
-    std::scoped_lock lock(mutex_);
+    Lock lock(mutex_);
     if (!base_is_due(force)) return {};
     advancing_ = true;
     holds = *file_holds_;
@@ -328,7 +328,7 @@ Result<void> Database::advance_base(bool force) {
     log = log_;
   }
   auto saved = save_synced_base(*log, holds, content);
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   advancing_ = false;
   if (dropped_ || !failure_.empty()) return saved;
   if (!saved && saved.error().code == ErrorCode::kIo) fail(saved.error());

@@ -22,7 +22,7 @@ constexpr Label kReadPage = "capture: read page";
 
 Result<void> Database::write_wal(const std::shared_ptr<File>& wal, Bytes bytes, std::uint64_t offset,
                                  Caller caller) {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   wal_ = wal;
   if (!captures(caller)) return wal->write_at(bytes, offset, kWriteWal);
   RILL_TRY(require_writable());
@@ -127,7 +127,7 @@ Result<void> Database::commit_all(std::optional<WalTransaction> transaction) {
 }
 
 Result<void> Database::capture_left_behind() {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   if (!captures(Caller::kApplication) || !wal_ || has_unlogged_writes()) return {};
   RILL_ASSIGN(auto transaction, scanner_.left_behind(WalView(*wal_)));
   if (transaction) RILL_TRY(require_writable());
@@ -151,7 +151,8 @@ Transaction Database::transaction_of(const WalView& view, const WalTransaction& 
   result.commit = transaction.commit;
   result.written.reserve(transaction.pages.size());
   for (const auto& [pgno, frame] : transaction.pages) result.written.push_back(pgno);
-  result.read = [this, view, &transaction](Pgno pgno, MutableBytes into) -> Result<void> {
+  result.read = [this, view, &transaction](Pgno pgno, MutableBytes into)
+                    RILL_REQUIRES(mutex_) -> Result<void> {
     auto it = std::lower_bound(transaction.pages.begin(), transaction.pages.end(), std::pair(pgno, 0U));
     // Not written but within the new size: a free page, in an older frame or the file.
     if (it == transaction.pages.end() || it->first != pgno)
@@ -201,7 +202,7 @@ Result<bool> Database::wal_mode_after(const WalView& view, const WalTransaction&
 }
 
 Result<void> Database::resize_wal(const std::shared_ptr<File>& wal, std::uint64_t size, Caller caller) {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   wal_ = wal;
   if (!captures(caller)) return wal->truncate(size, kWriteWal);
   RILL_TRY(wal->truncate(size, kWriteWal));
@@ -213,7 +214,7 @@ Result<void> Database::resize_wal(const std::shared_ptr<File>& wal, std::uint64_
 Result<void> Database::sync_wal() {
   std::shared_ptr<log::Log> log;  // a copy: the name may be dropped meanwhile
   {
-    std::scoped_lock lock(mutex_);
+    Lock lock(mutex_);
     if (!environment_.primary || !replicated_ || dropped_) return {};
     RILL_TRY(require_writable());
     log = log_;
@@ -221,14 +222,14 @@ Result<void> Database::sync_wal() {
   // The backing WAL need not be durable: recovery does not use it.
   auto synced = log->sync();
   if (!synced) {
-    std::scoped_lock lock(mutex_);
+    Lock lock(mutex_);
     fail(synced.error());
   }
   return synced;
 }
 
 Result<void> Database::remove_wal(const Perform& perform) {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   RILL_TRY(perform());
   if (captures(Caller::kApplication)) end_generation();
   wal_.reset();
@@ -236,14 +237,14 @@ Result<void> Database::remove_wal(const Perform& perform) {
 }
 
 Result<bool> Database::mend_wal(File& wal) {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   if (!captures(Caller::kApplication) || !scanner_.header() || !scanner_.has_unsealed()) return false;
   RILL_TRY(scanner_.seal(wal));
   return true;
 }
 
 bool Database::wal_index_is_behind(File& shm) const {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   if (!scanner_.header() || scanner_.committed_frames() == 0) return false;
   std::uint8_t bytes[sqlite::kIndexHeaderSize];
   auto got = shm.read_at(bytes, 0, "capture: read wal-index");

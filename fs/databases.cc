@@ -35,7 +35,7 @@ Databases::Databases(Environment& environment, NodeView node)
   environment_.backfilled = [this](DatabaseId id) { advance_base_soon(id); };
   environment_.changed = [this](DatabaseId id) { notify(id); };
   environment_.damaged = [this](DatabaseId id) {
-    std::scoped_lock lock(listeners_mutex_);
+    Lock lock(listeners_mutex_);
     if (damaged_) damaged_(id);
   };
   environment_.registered = [this](const std::shared_ptr<Database>& database, DatabaseId id) {
@@ -49,13 +49,13 @@ Databases::~Databases() {
 }
 
 void Databases::notify(DatabaseId id) {
-  std::scoped_lock lock(listeners_mutex_);
+  Lock lock(listeners_mutex_);
   if (changed_) changed_(id);
 }
 
 void Databases::on_damage(std::function<void(DatabaseId)> ask) {
   {
-    std::scoped_lock lock(listeners_mutex_);
+    Lock lock(listeners_mutex_);
     damaged_ = ask;
   }
   if (!ask) return;
@@ -65,7 +65,7 @@ void Databases::on_damage(std::function<void(DatabaseId)> ask) {
 }
 
 void Databases::register_database(const std::shared_ptr<Database>& database, DatabaseId id) {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   by_id_[id.value] = database;
 }
 
@@ -82,7 +82,7 @@ std::shared_ptr<Database> Databases::own(std::unique_ptr<Database> database) {
 }
 
 std::vector<std::shared_ptr<Database>> Databases::all() const {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   std::vector<std::shared_ptr<Database>> all;
   all.reserve(by_id_.size());
   for (const auto& [id, database] : by_id_) all.push_back(database);
@@ -93,13 +93,13 @@ std::vector<std::shared_ptr<Database>> Databases::all() const {
 // ----------------------------------------------------------------------------------------------------
 
 std::shared_ptr<Database> Databases::find(std::uint64_t parent_inode, const std::string& name) const {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   auto it = by_place_.find({parent_inode, name});
   return it == by_place_.end() ? nullptr : it->second;
 }
 
 std::shared_ptr<Database> Databases::find_by_id(DatabaseId id) const {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   auto it = by_id_.find(id.value);
   return it == by_id_.end() ? nullptr : it->second;
 }
@@ -132,7 +132,7 @@ std::shared_ptr<Database> Databases::adopt(std::uint64_t parent_inode, int paren
   auto database = own(std::make_unique<Database>(environment_, path, adopt_file(fd, path)));
   database->start_attributes(status.st_mode & 07777, status.st_uid, status.st_gid);
   {
-    std::scoped_lock lock(mutex_);
+    Lock lock(mutex_);
     auto [it, inserted] = by_place_.try_emplace({parent_inode, name}, database);
     if (!inserted) return it->second;
   }
@@ -155,7 +155,7 @@ void Databases::drop(std::uint64_t parent_inode, const std::string& name) {
 std::shared_ptr<Database> Databases::take_out(const Place& place) {
   std::shared_ptr<Database> database;
   {
-    std::scoped_lock lock(mutex_);
+    Lock lock(mutex_);
     auto node = by_place_.extract(place);
     if (!node) return nullptr;
     database = std::move(node.mapped());
@@ -166,7 +166,7 @@ std::shared_ptr<Database> Databases::take_out(const Place& place) {
   if (auto noted = is_primary() ? dropped_.add(id) : Result<void>(); !noted)
     spdlog::warn("{}: {}; a replica that is away keeps it", database->path(), noted.error().message);
   {
-    std::scoped_lock lock(mutex_);
+    Lock lock(mutex_);
     by_id_.erase(id.value);
   }
   notify(id);
@@ -176,7 +176,7 @@ std::shared_ptr<Database> Databases::take_out(const Place& place) {
 std::vector<std::shared_ptr<Database>> Databases::placed_below(const std::string& directory) const {
   std::vector<std::shared_ptr<Database>> found;
   {
-    std::scoped_lock lock(mutex_);
+    Lock lock(mutex_);
     for (const auto& [place, database] : by_place_) found.push_back(database);
   }
   std::erase_if(found, [&](const auto& database) { return !below(database->path(), directory); });
@@ -196,7 +196,7 @@ bool Databases::any_below(const std::string& directory) const {
 void Databases::reconcile_soon(const std::shared_ptr<Database>& database) {
   if (!is_primary()) return;
   {
-    std::scoped_lock lock(mutex_);
+    Lock lock(mutex_);
     if (!reconciling_.try_emplace(database.get(), true).second) return;  // on its way
   }
   delayed_.run_after(kReconcileDelay, [this, key = database.get(), weak = std::weak_ptr(database)] {
@@ -208,7 +208,7 @@ void Databases::try_reconcile(const Database* key, const std::weak_ptr<Database>
   auto database = weak.lock();
   MountWork* work = work_;
   if (!database || work == nullptr) {
-    std::scoped_lock lock(mutex_);
+    Lock lock(mutex_);
     reconciling_.erase(key);
     return;
   }
@@ -228,7 +228,7 @@ void Databases::try_reconcile(const Database* key, const std::weak_ptr<Database>
   };
   auto done = [this, database, before](bool locked) {
     {
-      std::scoped_lock lock(mutex_);
+      Lock lock(mutex_);
       reconciling_.erase(database.get());
     }
     // What does not look like a database is left alone until it is written to again.

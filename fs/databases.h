@@ -8,7 +8,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -22,6 +21,7 @@
 #include "fs/environment.h"
 #include "fs/rename_record.h"
 #include "fs/snapshot_receiver.h"
+#include "replication/base/mutex.h"
 #include "replication/base/worker_pool.h"
 #include "replication/stream/databases.h"
 
@@ -211,13 +211,15 @@ class Databases final : public stream::Source, public stream::Sink {
   std::vector<OutOfService> out_of_service_;  ///< constant after recovery
   DroppedDatabases dropped_;
 
-  mutable std::mutex mutex_;  ///< guards what follows; Database's locks are taken before it, never inside
-  std::map<Place, std::shared_ptr<Database>> by_place_;
-  std::unordered_map<std::uint64_t, std::shared_ptr<Database>> by_id_;
-  std::unordered_map<std::uint64_t, std::shared_ptr<SnapshotReceiver>> receiving_;
-  std::unordered_map<std::uint64_t, Prepared> prepared_;
-  std::unordered_set<std::uint64_t> installing_;  ///< prepared, or taken from there, and not yet in the tree
-  std::unordered_map<const Database*, bool> reconciling_;
+  Mutex attached_mutex_;  ///< one transaction over several databases at a time; taken before all others
+  mutable Mutex mutex_ RILL_ACQUIRED_AFTER(attached_mutex_);  ///< Database's locks come before it, too
+  std::map<Place, std::shared_ptr<Database>> by_place_ RILL_GUARDED_BY(mutex_);
+  std::unordered_map<std::uint64_t, std::shared_ptr<Database>> by_id_ RILL_GUARDED_BY(mutex_);
+  std::unordered_map<std::uint64_t, std::shared_ptr<SnapshotReceiver>> receiving_ RILL_GUARDED_BY(mutex_);
+  std::unordered_map<std::uint64_t, Prepared> prepared_ RILL_GUARDED_BY(mutex_);
+  /// Prepared, or taken from there, and not yet in the tree.
+  std::unordered_set<std::uint64_t> installing_ RILL_GUARDED_BY(mutex_);
+  std::unordered_map<const Database*, bool> reconciling_ RILL_GUARDED_BY(mutex_);
 
   /// A rename that was made in the tree and is not on disk everywhere else. Only within `rename`.
   struct UnfinishedRename {
@@ -227,14 +229,13 @@ class Databases final : public stream::Source, public stream::Sink {
   };
   std::optional<UnfinishedRename> unfinished_;
 
-  std::mutex attached_mutex_;  ///< one transaction over several databases at a time; taken before all others
   /// Found by recovery, and only during it: databases that must not have more than they had before.
   std::optional<AttachedRecord> attached_;
 
-  std::mutex listeners_mutex_;  ///< guards what follows; held while a listener runs, taken inside Database's
-  std::function<void(DatabaseId)> changed_;
-  std::function<void(const Progress&)> progressed_;
-  std::function<void(DatabaseId)> damaged_;
+  Mutex listeners_mutex_;  ///< held while a listener runs, taken inside Database's
+  std::function<void(DatabaseId)> changed_ RILL_GUARDED_BY(listeners_mutex_);
+  std::function<void(const Progress&)> progressed_ RILL_GUARDED_BY(listeners_mutex_);
+  std::function<void(DatabaseId)> damaged_ RILL_GUARDED_BY(listeners_mutex_);
 
   WorkerPool workers_;  ///< upkeep that may block on disk
   DelayedTasks delayed_;

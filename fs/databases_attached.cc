@@ -21,7 +21,7 @@ std::string name_in(const std::string& path) { return path.substr(path.rfind('/'
 std::vector<std::shared_ptr<Database>> Databases::members_of(const std::string& super_journal) const {
   std::vector<std::shared_ptr<Database>> members;
   {
-    std::scoped_lock lock(mutex_);
+    Lock lock(mutex_);
     for (const auto& [place, database] : by_place_) members.push_back(database);
   }
   std::erase_if(members, [&](const auto& one) { return !one->is_part_of(super_journal); });
@@ -29,7 +29,7 @@ std::vector<std::shared_ptr<Database>> Databases::members_of(const std::string& 
 }
 
 Result<void> Databases::commit_attached(const std::string& super_journal, const Database::Perform& unlink) {
-  std::scoped_lock one_at_a_time(attached_mutex_);
+  Lock one_at_a_time(attached_mutex_);
   const auto members = members_of(name_in(super_journal));
   // One alone commits when its journal goes.
   if (members.size() < 2) return unlink();

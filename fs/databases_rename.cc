@@ -93,7 +93,7 @@ void Databases::move_in_memory(const Rename& rename, RenameRecord record) {
   unfinished_.emplace(UnfinishedRename{std::move(record), databases_at(rename), nullptr});
   unfinished_->replaced = take_out(rename.to);
   if (!rename.is_directory) {
-    std::scoped_lock lock(mutex_);
+    Lock lock(mutex_);
     if (auto node = by_place_.extract(rename.from)) {
       node.key() = rename.to;
       by_place_.insert(std::move(node));

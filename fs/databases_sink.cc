@@ -35,7 +35,7 @@ Result<void> Databases::announce(const stream::DatabaseInfo& announced) {
   const stream::DatabaseInfo info = with_overrides(announced);
   MountWork* work = work_;
   {
-    std::scoped_lock lock(mutex_);
+    Lock lock(mutex_);
     if (auto it = receiving_.find(info.id.value); it != receiving_.end()) it->second->set_info(info);
   }
   if (auto prepared = take_prepared(info.id); prepared && work != nullptr) {
@@ -57,7 +57,7 @@ Result<void> Databases::announce(const stream::DatabaseInfo& announced) {
 
 Result<void> Databases::drop(DatabaseId id, bool unknown) {
   {
-    std::scoped_lock lock(mutex_);
+    Lock lock(mutex_);
     receiving_.erase(id.value);
   }
   if (auto prepared = take_prepared(id)) return discard(std::move(*prepared));
@@ -85,7 +85,7 @@ Result<std::unique_ptr<SnapshotReceiver>> Databases::new_receiver(const stream::
                                                                   const Position& start,
                                                                   std::uint32_t page_size) {
   {
-    std::scoped_lock lock(mutex_);
+    Lock lock(mutex_);
     receiving_.erase(info.id.value);  // its file has the same name
   }
   return SnapshotReceiver::begin(environment_, info, start, page_size);
@@ -98,7 +98,7 @@ Result<void> Databases::begin_snapshot(const stream::DatabaseInfo& announced, co
   RILL_ASSIGN(auto database, installed(info.id));
   if (database) RILL_TRY(park_what_is_beyond(*database, start));
   RILL_ASSIGN(auto receiver, new_receiver(info, start, page_size));
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   receiving_[info.id.value] = std::move(receiver);
   return {};
 }
@@ -112,13 +112,13 @@ Result<void> Databases::begin_difference(const stream::DatabaseInfo& announced, 
   RILL_TRY(park_what_is_beyond(*database, start));
   RILL_ASSIGN(auto receiver, new_receiver(info, start, page_size));
   RILL_TRY(receiver->compare_with(environment_.tree_directory() + "/" + database->path()));
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   receiving_[info.id.value] = std::move(receiver);
   return {};
 }
 
 std::shared_ptr<SnapshotReceiver> Databases::receiver(DatabaseId id) const {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   auto it = receiving_.find(id.value);
   return it == receiving_.end() ? nullptr : it->second;
 }
@@ -146,7 +146,7 @@ Result<void> Databases::end_snapshot(DatabaseId id, const Position& end) {
 Result<void> Databases::finish_snapshot(DatabaseId id) {
   std::shared_ptr<SnapshotReceiver> receiver;
   {
-    std::scoped_lock lock(mutex_);
+    Lock lock(mutex_);
     auto it = receiving_.find(id.value);
     if (it == receiving_.end() || !it->second->complete()) return {};
     receiver = it->second;
@@ -183,20 +183,20 @@ Result<void> Databases::finish_snapshot(DatabaseId id) {
 
 void Databases::prepare(Prepared prepared) {
   const std::uint64_t id = prepared.recovered.info.id.value;
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   installing_.insert(id);
   prepared_.insert_or_assign(id, std::move(prepared));
 }
 
 std::optional<std::string> Databases::prepared_path(DatabaseId id) const {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   auto it = prepared_.find(id.value);
   if (it == prepared_.end()) return std::nullopt;
   return it->second.recovered.info.path;
 }
 
 std::optional<Databases::Prepared> Databases::take_prepared(DatabaseId id) {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   auto it = prepared_.find(id.value);
   if (it == prepared_.end()) return std::nullopt;
   std::optional<Prepared> prepared(std::move(it->second));
@@ -207,7 +207,7 @@ std::optional<Databases::Prepared> Databases::take_prepared(DatabaseId id) {
 Result<void> Databases::discard(Prepared prepared) {
   const DatabaseId id = prepared.recovered.info.id;
   {
-    std::scoped_lock lock(mutex_);
+    Lock lock(mutex_);
     installing_.erase(id.value);
   }
   prepared.recovered.log.reset();
@@ -235,7 +235,7 @@ Result<bool> Databases::install_prepared(std::uint64_t parent_inode, int parent_
                                          const std::string& path) {
   std::optional<Prepared> prepared;
   {
-    std::scoped_lock lock(mutex_);
+    Lock lock(mutex_);
     auto it = std::find_if(prepared_.begin(), prepared_.end(),
                            [&](const auto& entry) { return entry.second.recovered.info.path == path; });
     if (it == prepared_.end()) return false;
@@ -251,7 +251,7 @@ Result<bool> Databases::install_prepared(std::uint64_t parent_inode, int parent_
   auto database =
       own(std::make_unique<Database>(environment_, std::move(prepared->recovered), std::move(*file)));
   {
-    std::scoped_lock lock(mutex_);
+    Lock lock(mutex_);
     by_place_[{parent_inode, name}] = database;
     by_id_[info.id.value] = database;
     installing_.erase(info.id.value);
@@ -283,7 +283,7 @@ void Databases::gave_way(const std::string& aside, const std::string& path) {
 }
 
 Result<std::shared_ptr<Database>> Databases::installed(DatabaseId id) const {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   // A thread that uses the mount puts it in place. That thread may need the workers, so they do not wait
   // here.
   if (installing_.contains(id.value))
@@ -302,12 +302,12 @@ void Databases::progressed(const Database& database) {
 void Databases::report(const Database& database) {
   const DatabaseId id = database.id();
   // The position is read under the lock, so that no older one is reported after a newer one.
-  std::scoped_lock lock(listeners_mutex_);
+  Lock lock(listeners_mutex_);
   if (progressed_) progressed_({id, database.published(), database.applied_position()});
 }
 
 void Databases::listen(std::function<void(const Progress&)> progressed) {
-  std::scoped_lock lock(listeners_mutex_);
+  Lock lock(listeners_mutex_);
   progressed_ = std::move(progressed);
 }
 

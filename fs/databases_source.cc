@@ -136,7 +136,7 @@ Result<std::unique_ptr<stream::PageSource>> Databases::pages(DatabaseId id) {
 }
 
 void Databases::listen(std::function<void(DatabaseId)> changed) {
-  std::scoped_lock lock(listeners_mutex_);
+  Lock lock(listeners_mutex_);
   changed_ = std::move(changed);
 }
 

@@ -9,7 +9,7 @@ DelayedTasks::DelayedTasks() : thread_([this] { work(); }) {}
 DelayedTasks::~DelayedTasks() { stop(); }
 
 void DelayedTasks::run_after(Duration delay, std::function<void()> task) {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   if (stopping_) return;
   waiting_.emplace(std::chrono::steady_clock::now() + delay, std::move(task));
   changed_.notify_one();
@@ -19,12 +19,12 @@ void DelayedTasks::work() {
   sigset_t all;
   sigfillset(&all);
   pthread_sigmask(SIG_BLOCK, &all, nullptr);
-  std::unique_lock lock(mutex_);
+  Lock lock(mutex_);
   while (!stopping_) {
     if (waiting_.empty()) {
-      changed_.wait(lock);
+      changed_.wait(mutex_);
     } else if (auto next = waiting_.begin(); next->first > std::chrono::steady_clock::now()) {
-      changed_.wait_until(lock, Monotonic(next->first));
+      changed_.wait_until(mutex_, Monotonic(next->first));
     } else {
       auto task = std::move(next->second);
       waiting_.erase(next);
@@ -37,7 +37,7 @@ void DelayedTasks::work() {
 
 void DelayedTasks::stop() {
   {
-    std::scoped_lock lock(mutex_);
+    Lock lock(mutex_);
     stopping_ = true;
     waiting_.clear();
     changed_.notify_all();

@@ -1,13 +1,12 @@
 // Runs small tasks after a delay, on one thread that sleeps as long as there is nothing to do.
 #pragma once
 
-#include <condition_variable>
 #include <functional>
 #include <map>
-#include <mutex>
 #include <thread>
 
 #include "replication/base/clock.h"
+#include "replication/base/mutex.h"
 
 namespace rillfs {
 
@@ -23,10 +22,10 @@ class DelayedTasks {
  private:
   void work();
 
-  std::mutex mutex_;  ///< guards what follows
-  std::condition_variable changed_;
-  std::multimap<Monotonic, std::function<void()>> waiting_;
-  bool stopping_ = false;
+  Mutex mutex_;
+  Condition changed_;
+  std::multimap<Monotonic, std::function<void()>> waiting_ RILL_GUARDED_BY(mutex_);
+  bool stopping_ RILL_GUARDED_BY(mutex_) = false;
 
   std::thread thread_;
 };

@@ -9,7 +9,7 @@ constexpr std::size_t kLine = 17;
 }  // namespace
 
 Result<void> DroppedDatabases::load() {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   RILL_ASSIGN(bool there, files_.exists(path_, kLabel));
   if (!there) return {};
   RILL_ASSIGN(auto file, files_.open(path_, OpenMode::kRead, kLabel));
@@ -30,7 +30,7 @@ Result<void> DroppedDatabases::load() {
 }
 
 Result<void> DroppedDatabases::add(DatabaseId id) {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   ids_.insert(id.value);
   RILL_ASSIGN(auto file, files_.open(path_, OpenMode::kCreate, kLabel));
   const std::string line = to_hex(id.value) + "\n";
@@ -41,7 +41,7 @@ Result<void> DroppedDatabases::add(DatabaseId id) {
 }
 
 bool DroppedDatabases::contains(DatabaseId id) const {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   return ids_.contains(id.value);
 }
 

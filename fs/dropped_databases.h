@@ -7,12 +7,12 @@
 #pragma once
 
 #include <cstdint>
-#include <mutex>
 #include <string>
 #include <unordered_set>
 
 #include "replication/base/error.h"
 #include "replication/base/file_system.h"
+#include "replication/base/mutex.h"
 #include "replication/base/types.h"
 
 namespace rillfs {
@@ -33,9 +33,9 @@ class DroppedDatabases {
  private:
   FileSystem& files_;
   const std::string path_;
-  mutable std::mutex mutex_;  ///< guards what follows
-  std::unordered_set<std::uint64_t> ids_;
-  std::uint64_t size_ = 0;  ///< bytes of the file
+  mutable Mutex mutex_;
+  std::unordered_set<std::uint64_t> ids_ RILL_GUARDED_BY(mutex_);
+  std::uint64_t size_ RILL_GUARDED_BY(mutex_) = 0;  ///< bytes of the file
 };
 
 }  // namespace rillfs

@@ -22,7 +22,7 @@ MountWork::MountWork(Databases& databases, apply::MountThreads& threads, MountWo
 MountWork::~MountWork() { stop(); }
 
 std::shared_ptr<apply::Applier> MountWork::applier(const std::shared_ptr<Database>& database) {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   if (stopping_) return nullptr;
   auto& applier = appliers_[database.get()];
   if (!applier) {
@@ -49,7 +49,7 @@ void MountWork::cool(const std::shared_ptr<Database>& database) {
 }
 
 std::shared_ptr<apply::Applier> MountWork::existing_applier(const Database& database) const {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   auto it = appliers_.find(&database);
   return it == appliers_.end() ? nullptr : it->second;
 }
@@ -67,7 +67,7 @@ bool MountWork::is_waiting(const Database& database) const {
 std::unordered_map<std::uint64_t, std::string> MountWork::obstacles() const {
   std::vector<std::pair<const Database*, std::shared_ptr<apply::Applier>>> all;
   {
-    std::scoped_lock lock(mutex_);
+    Lock lock(mutex_);
     all.assign(appliers_.begin(), appliers_.end());
   }
   std::unordered_map<std::uint64_t, std::string> obstacles;
@@ -84,7 +84,7 @@ void MountWork::install(DatabaseId id) {
 void MountWork::install_now(DatabaseId id) {
   const auto path = databases_.prepared_path(id);
   if (!path) return;
-  std::scoped_lock names(threads_.names());
+  Lock names(threads_.names());
   apply::make_parents(options_.mountpoint, *path);
   if (auto aside = apply::move_aside(options_.mountpoint, *path)) databases_.gave_way(*aside, *path);
   // The mount puts the prepared file there while it answers this.
@@ -126,7 +126,7 @@ void MountWork::remove(const std::shared_ptr<Database>& database) {
     if (auto removed = found->remove(); !removed) {
       spdlog::error("{}: removing it failed: {}", database->path(), removed.error().message);
     }
-    std::scoped_lock lock(mutex_);
+    Lock lock(mutex_);
     appliers_.erase(database.get());
   });
 }
@@ -164,7 +164,7 @@ void MountWork::invalidate_wal_index(const std::shared_ptr<Database>& database, 
 void MountWork::stop() {
   std::vector<std::shared_ptr<apply::Applier>> all;
   {
-    std::scoped_lock lock(mutex_);
+    Lock lock(mutex_);
     stopping_ = true;
     for (auto& [database, applier] : appliers_) all.push_back(applier);
     appliers_.clear();

@@ -6,13 +6,13 @@
 
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <unordered_map>
 
 #include "fs/apply/applier.h"
 #include "fs/apply/mount_threads.h"
 #include "fs/databases.h"
+#include "replication/base/mutex.h"
 
 namespace rillfs {
 
@@ -69,9 +69,9 @@ class MountWork {
   apply::MountThreads& threads_;
   const MountWorkOptions options_;
 
-  mutable std::mutex mutex_;  ///< guards what follows
-  std::unordered_map<const Database*, std::shared_ptr<apply::Applier>> appliers_;
-  bool stopping_ = false;
+  mutable Mutex mutex_;
+  std::unordered_map<const Database*, std::shared_ptr<apply::Applier>> appliers_ RILL_GUARDED_BY(mutex_);
+  bool stopping_ RILL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace rillfs

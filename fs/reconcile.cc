@@ -16,13 +16,13 @@ constexpr Label kReconcile = "reconcile: read";
 }
 
 Result<bool> Database::reconcile() {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   if (!captures(Caller::kApplication) || journal_hot_) return false;
   return reconcile_locked();
 }
 
 void Database::content_arrived(std::shared_ptr<File> wal) {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   if (wal) wal_ = std::move(wal);
   note_unlogged_write();
   look_for_hot_journal();
@@ -88,7 +88,7 @@ Result<void> Database::check_claimed_size(const Transaction& transaction) const 
 }
 
 bool Database::not_settled(std::string why) {
-  std::scoped_lock lock(checks_mutex_);
+  Lock lock(checks_mutex_);
   not_settled_ = "what was written here without a transaction is not taken over: " + std::move(why) +
                  ". It is left as it is, and replicas keep what they have. Put a whole database there, or "
                  "remove the file";
@@ -124,9 +124,8 @@ Result<bool> Database::reconcile_locked() {
   }
   RILL_TRY(check_claimed_size(transaction));
   for (Pgno pgno{1}; pgno <= transaction.commit; pgno = pgno.next()) transaction.written.push_back(pgno);
-  transaction.read = [this, page_size = transaction.page_size](Pgno pgno, MutableBytes into) {
-    return read_page_below(pgno, page_size, into);
-  };
+  transaction.read = [this, page_size = transaction.page_size](Pgno pgno, MutableBytes into)
+                         RILL_REQUIRES(mutex_) { return read_page_below(pgno, page_size, into); };
   bool changed = false;
   RILL_TRY(append_transaction(transaction, &changed));
   if (changed) {
@@ -141,7 +140,7 @@ Result<bool> Database::reconcile_locked() {
   }
   unlogged_writes_.fetch_sub(writes);
   {
-    std::scoped_lock lock(checks_mutex_);
+    Lock lock(checks_mutex_);
     not_settled_.clear();
   }
   if (replicated_) {

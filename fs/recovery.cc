@@ -162,7 +162,7 @@ Result<void> Databases::recover_one(DatabaseId id) {
   if (!database->has_unlogged_writes()) RILL_TRY(remove_companions(files, file_path));
   RILL_ASSIGN(std::uint64_t parent, inode_of(environment_.tree_directory() + parent_of(info.path)));
   RILL_ASSIGN(std::uint64_t root, inode_of(environment_.tree_directory()));
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   by_place_[{parent == root ? kRootInode : parent, name_of(info.path)}] = database;
   by_id_[id.value] = database;
   return {};
@@ -215,7 +215,7 @@ void Databases::adopt_at_start(std::uint64_t parent, int parent_fd, const std::s
 }
 
 Result<void> Database::write_back() {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   if (!replicated_) return {};
   Buffer page(content_.page_size());
   for (const auto& [pgno, frame] : scanner_.frames()) {
@@ -240,7 +240,7 @@ Result<void> Database::close(const std::string& tree_path) {
     if (idle) RILL_TRY(advance_base(true));
     bool complete = false;
     {
-      std::scoped_lock lock(mutex_);
+      Lock lock(mutex_);
       complete = file_holds_ && file_holds_->same_place(content_.position());
     }
     if (complete) return remove_companions(environment_.files, tree_path);

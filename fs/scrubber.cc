@@ -42,7 +42,7 @@ void Scrubber::start() {
 
 void Scrubber::stop() {
   {
-    std::scoped_lock lock(mutex_);
+    Lock lock(mutex_);
     stopping_ = true;
   }
   changed_.notify_all();
@@ -50,8 +50,9 @@ void Scrubber::stop() {
 }
 
 bool Scrubber::sleep(Duration duration) {
-  std::unique_lock lock(mutex_);
-  if (duration > Duration::zero()) changed_.wait_for(lock, duration, [this] { return stopping_; });
+  const Monotonic until = std::chrono::steady_clock::now() + duration;
+  Lock lock(mutex_);
+  while (!stopping_ && std::chrono::steady_clock::now() < until) changed_.wait_until(mutex_, until);
   return !stopping_;
 }
 

@@ -5,12 +5,11 @@
 // be done before the next. In between the thread sleeps.
 #pragma once
 
-#include <condition_variable>
-#include <mutex>
 #include <thread>
 
 #include "fs/databases.h"
 #include "fs/integrity_check.h"
+#include "replication/base/mutex.h"
 
 namespace rillfs {
 
@@ -53,9 +52,9 @@ class Scrubber {
   Clock& clock_;
   const ScrubOptions options_;
 
-  std::mutex mutex_;  ///< guards what follows
-  std::condition_variable changed_;
-  bool stopping_ = false;
+  Mutex mutex_;
+  Condition changed_;
+  bool stopping_ RILL_GUARDED_BY(mutex_) = false;
 
   std::thread thread_;
 };

@@ -88,7 +88,7 @@ Result<std::unique_ptr<Node>> Node::open(FileSystem& files, std::string director
 }
 
 Membership Node::membership() const {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   return membership_;
 }
 
@@ -104,7 +104,7 @@ Result<void> Node::persist(const Membership& next) {
 }
 
 Result<void> Node::become_primary(Random& random) {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   Membership next = membership_;
   if (next.cluster == ClusterId{}) next.cluster = ClusterId{random.next_id()};
   if (next.role != Role::kPrimary) next.epoch = Epoch{next.epoch.value + 1};
@@ -113,14 +113,14 @@ Result<void> Node::become_primary(Random& random) {
 }
 
 Result<void> Node::become_replica() {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   Membership next = membership_;
   next.role = Role::kReplica;
   return persist(next);
 }
 
 Result<void> Node::meet_primary(const PeerIdentity& peer) {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   RILL_TRY(check_not_ourselves(id_, peer));
   if (peer.role != Role::kPrimary)
     return make_error(ErrorCode::kReadOnly,

@@ -13,11 +13,11 @@
 
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 
 #include "replication/base/error.h"
 #include "replication/base/file_system.h"
+#include "replication/base/mutex.h"
 #include "replication/base/random.h"
 #include "replication/base/types.h"
 
@@ -72,14 +72,14 @@ class Node {
   Node(FileSystem& files, std::string directory, NodeId id, Membership membership)
       : files_(files), directory_(std::move(directory)), id_(id), membership_(membership) {}
 
-  Result<void> persist(const Membership& next);
+  Result<void> persist(const Membership& next) RILL_REQUIRES(mutex_);
 
   FileSystem& files_;
   const std::string directory_;
   const NodeId id_;
   std::function<void(Epoch, const PeerIdentity&)> newer_epoch_;
-  mutable std::mutex mutex_;
-  Membership membership_;  // guarded by mutex_
+  mutable Mutex mutex_;
+  Membership membership_ RILL_GUARDED_BY(mutex_);
 };
 
 }  // namespace rillfs

@@ -63,12 +63,12 @@ Applier::Applier(Databases& databases, std::shared_ptr<Database> database, Mount
       retry_delay_(kRetryDelay) {}
 
 std::string Applier::obstacle() const {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   return obstacle_.empty() ? name_obstacle_ : obstacle_;
 }
 
 void Applier::set_obstacle(std::string obstacle) {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   const Monotonic now = clock_.monotonic();
   if (obstacle_.empty() != obstacle.empty()) obstacle_since_ = now;
   obstacle_ = std::move(obstacle);
@@ -297,7 +297,7 @@ void Applier::settle_name() {
   auto moved = move_to(wanted_path_);
   const std::string obstacle = moved ? "" : "rename to " + wanted_path_ + ": " + moved.error().message;
   {
-    std::scoped_lock lock(mutex_);
+    Lock lock(mutex_);
     if (name_obstacle_ != obstacle && !moved && !gives_way_)
       spdlog::warn("{}: {}; trying again", path(), obstacle);
     name_obstacle_ = obstacle;
@@ -331,7 +331,7 @@ Result<void> Applier::move_to(const std::string& new_path) {
     return closed.error();
   }
   writer_.reset();
-  std::scoped_lock names(threads_.names());
+  Lock names(threads_.names());
   const std::string from = path();
   if (!gives_way_) {
     if (auto aside = move_aside(mountpoint_, new_path)) databases_.gave_way(*aside, new_path);
@@ -392,7 +392,7 @@ Result<void> Applier::remove() {
   writer_.reset();
   reader_.reset();
   closed_ = true;
-  std::scoped_lock names(threads_.names());
+  Lock names(threads_.names());
   const std::string file = path();
   if (::unlink(file.c_str()) < 0 && errno != ENOENT) return errno_error(errno, file);
   for (const char* suffix : {"-wal", "-shm", "-journal"}) ::unlink((file + suffix).c_str());

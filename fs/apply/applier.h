@@ -8,13 +8,13 @@
 #include <atomic>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 
 #include "fs/apply/mount_threads.h"
 #include "fs/apply/rollback_writer.h"
 #include "fs/apply/wal_appender.h"
 #include "fs/database.h"
+#include "replication/base/mutex.h"
 #include "replication/log/reader.h"
 
 namespace rillfs {
@@ -105,11 +105,11 @@ class Applier : public std::enable_shared_from_this<Applier> {
   std::atomic<bool> warm_{false};
   std::atomic<bool> scheduled_{false};
   std::atomic<bool> checkpointing_{false};
-  mutable std::mutex mutex_;  ///< guards what follows
-  std::string obstacle_;
-  std::string name_obstacle_;  ///< why it does not have the name that it should have
-  Monotonic obstacle_since_;
-  bool obstacle_told_ = false;  ///< in the log
+  mutable Mutex mutex_;
+  std::string obstacle_ RILL_GUARDED_BY(mutex_);
+  std::string name_obstacle_ RILL_GUARDED_BY(mutex_);  ///< why it does not have the name that it should have
+  Monotonic obstacle_since_ RILL_GUARDED_BY(mutex_);
+  bool obstacle_told_ RILL_GUARDED_BY(mutex_) = false;  ///< in the log
 };
 
 }  // namespace rillfs::apply

@@ -6,17 +6,17 @@
 
 #include <barrier>
 #include <boost/asio/post.hpp>
-#include <mutex>
 #include <stdexcept>
 #include <thread>
 
 #include "replication/base/file_system.h"
+#include "replication/base/mutex.h"
 
 namespace rillfs::apply {
 
 MountThreads::MountThreads(int count) {
   bool own_table = false;
-  std::mutex mutex;
+  Mutex mutex;
   // Shared: the last thread to wake may still look at it when the constructor has returned.
   auto everybody = std::make_shared<std::barrier<>>(count + 1);
   std::thread founder([&] {
@@ -31,7 +31,7 @@ MountThreads::MountThreads(int count) {
       boost::asio::post(*pool_, [&, everybody] {
         enter_descriptor_table(kTable);
         {
-          std::scoped_lock lock(mutex);
+          Lock lock(mutex);
           ids_.insert(::gettid());
         }
         everybody->arrive_and_wait();  // so that each thread runs this once

@@ -12,9 +12,9 @@
 #include <boost/asio/strand.hpp>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <unordered_set>
 
+#include "replication/base/mutex.h"
 #include "replication/base/worker_pool.h"
 
 namespace rillfs::apply {
@@ -34,14 +34,14 @@ class MountThreads {
   const std::unordered_set<pid_t>& ids() const { return ids_; }
   /// Held by who looks at a name in the mount and then moves or removes it: another database's file may be
   /// moved out of the way meanwhile. No handler of requests takes it.
-  std::mutex& names() { return names_; }
+  Mutex& names() { return names_; }
   /// Runs what is queued, then ends the threads.
   void stop();
 
  private:
   std::unique_ptr<WorkerPool> pool_;
   std::unordered_set<pid_t> ids_;
-  std::mutex names_;
+  Mutex names_;
 };
 
 }  // namespace rillfs::apply

@@ -33,21 +33,25 @@ Error SqliteConnection::error(int code, const char* what) const {
   return Error{code_of(code), db_ == nullptr ? 0 : sqlite3_system_errno(db_), std::move(message)};
 }
 
+Result<void> SqliteConnection::connect(const std::string& path, Duration busy_wait) {
+  Lock lock(mutex_);
+  constexpr int kFlags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
+  const int code = sqlite3_open_v2(path.c_str(), &db_, kFlags, nullptr);
+  if (code != SQLITE_OK) return error(code, "open database").with(path);
+  using std::chrono::milliseconds;
+  sqlite3_busy_timeout(db_, static_cast<int>(std::chrono::duration_cast<milliseconds>(busy_wait).count()));
+  sqlite3_extended_result_codes(db_, 1);
+  // A killed or stopped service leaves the WAL to the applications, or to its own next start.
+  sqlite3_db_config(db_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  if (sqlite3_db_readonly(db_, "main") != 0) return make_error(ErrorCode::kReadOnly, path + " is read-only");
+  file_ = sqlite3_db_filename(db_, "main");
+  return {};
+}
+
 Result<std::unique_ptr<SqliteConnection>> SqliteConnection::open(const std::string& path,
                                                                  Duration busy_wait) {
   std::unique_ptr<SqliteConnection> connection(new SqliteConnection());
-  constexpr int kFlags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
-  const int code = sqlite3_open_v2(path.c_str(), &connection->db_, kFlags, nullptr);
-  if (code != SQLITE_OK) return connection->error(code, "open database").with(path);
-  sqlite3* db = connection->db_;
-  using std::chrono::milliseconds;
-  sqlite3_busy_timeout(db, static_cast<int>(std::chrono::duration_cast<milliseconds>(busy_wait).count()));
-  sqlite3_extended_result_codes(db, 1);
-  // A killed or stopped service leaves the WAL to the applications, or to its own next start.
-  sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
-  if (sqlite3_db_readonly(db, "main") != 0) return make_error(ErrorCode::kReadOnly, path + " is read-only");
-  connection->file_ = sqlite3_db_filename(db, "main");
-
+  RILL_TRY(connection->connect(path, busy_wait));
   std::string text;
   if (auto read = connection->read(); !read) return read.error().with(path);
   RILL_TRY(connection->run("PRAGMA journal_mode", &text));
@@ -62,7 +66,7 @@ SqliteConnection::~SqliteConnection() {
 }
 
 Result<void> SqliteConnection::run(const char* sql, std::string* first_column) {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   if (db_ == nullptr) return make_error(ErrorCode::kClosed, "connection is closed");
   sqlite3_stmt* statement = nullptr;
   int code = sqlite3_prepare_v2(db_, sql, -1, &statement, nullptr);
@@ -82,7 +86,7 @@ Result<void> SqliteConnection::run(const char* sql, std::string* first_column) {
 Result<void> SqliteConnection::read() { return run("PRAGMA schema_version", nullptr); }
 
 Result<CheckpointResult> SqliteConnection::checkpoint_passive() {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   if (db_ == nullptr) return make_error(ErrorCode::kClosed, "connection is closed");
   int in_wal = 0;
   int checkpointed = 0;
@@ -93,7 +97,7 @@ Result<CheckpointResult> SqliteConnection::checkpoint_passive() {
 }
 
 Result<void> SqliteConnection::close_as_application() {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   if (db_ == nullptr) return {};
   sqlite3_db_config(db_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, nullptr);
   const int code = sqlite3_close(db_);

@@ -4,11 +4,11 @@
 
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <string>
 
 #include "replication/base/clock.h"
 #include "replication/base/error.h"
+#include "replication/base/mutex.h"
 
 struct sqlite3;
 
@@ -44,11 +44,12 @@ class SqliteConnection {
 
  private:
   SqliteConnection() = default;
+  Result<void> connect(const std::string& path, Duration busy_wait);
   Result<void> run(const char* sql, std::string* first_column);
-  Error error(int code, const char* what) const;
+  Error error(int code, const char* what) const RILL_REQUIRES(mutex_);
 
-  std::mutex mutex_;             // held across SQLite calls; never by a thread that serves the mount
-  sqlite3* db_ = nullptr;        // guarded by mutex_
+  Mutex mutex_;  // held across SQLite calls; never by a thread that serves the mount
+  sqlite3* db_ RILL_GUARDED_BY(mutex_) = nullptr;
   std::uint32_t page_size_ = 0;  // constant after open
   std::string file_;             // constant after open
 };

@@ -29,27 +29,27 @@ Result<struct stat> Node::status() const {
 }
 
 Node::Binding Node::binding() const {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   return binding_;
 }
 
 void Node::bind(Binding binding) {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   binding_ = std::move(binding);
 }
 
 Node::Place Node::place() const {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   return place_;
 }
 
 void Node::set_place(Place place) {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   place_ = std::move(place);
 }
 
 Result<std::shared_ptr<File>> Node::open(std::unique_ptr<File> created) {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   if (!io_ && created) io_ = std::move(created);
   if (!io_) {
     int fd = ::open(proc_path().c_str(), O_RDWR | O_CLOEXEC);
@@ -65,12 +65,12 @@ Result<std::shared_ptr<File>> Node::open(std::unique_ptr<File> created) {
 
 void Node::close() {
   std::shared_ptr<File> last;
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   if (opens_ > 0 && --opens_ == 0) last = std::move(io_);
 }
 
 std::shared_ptr<File> Node::io() const {
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   return io_;
 }
 

@@ -10,11 +10,11 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <string>
 
 #include "replication/base/error.h"
 #include "replication/base/file_system.h"
+#include "replication/base/mutex.h"
 
 namespace rillfs {
 class Database;
@@ -25,7 +25,7 @@ namespace rillfs::mount {
 /// What a file is to SQLite. Follows from its name and from what its base name is (design: Names).
 enum class Role : std::uint8_t { kPlain, kDatabase, kWal, kShm, kJournal };
 
-/// Threads: any; `mutex` guards what is marked. Lock order: Node::mutex before any Database lock.
+/// Threads: any; a lock of its own. Lock order: that one before any Database lock.
 class Node {
  public:
   /// Takes over `path_fd` (O_PATH). `type`: the S_IFMT bits of the backing inode.
@@ -71,17 +71,15 @@ class Node {
   std::atomic<bool> names_changed{false};
 
  private:
-  friend class NodeTable;
   const std::uint64_t id_;
   const int path_fd_;
   const mode_t type_;
-  std::uint64_t lookups_ = 0;  ///< guarded by NodeTable::mutex_
 
-  mutable std::mutex mutex_;  ///< guards what follows
-  Binding binding_;
-  Place place_;
-  std::shared_ptr<File> io_;
-  std::uint32_t opens_ = 0;
+  mutable Mutex mutex_;
+  Binding binding_ RILL_GUARDED_BY(mutex_);
+  Place place_ RILL_GUARDED_BY(mutex_);
+  std::shared_ptr<File> io_ RILL_GUARDED_BY(mutex_);
+  std::uint32_t opens_ RILL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace rillfs::mount

@@ -10,14 +10,14 @@ namespace rillfs::mount {
 Result<std::unique_ptr<NodeTable>> NodeTable::open(int root_fd) {
   auto root = std::make_shared<Node>(kRootId, root_fd, S_IFDIR);
   RILL_ASSIGN(struct stat status, root->status());
-  return std::unique_ptr<NodeTable>(new NodeTable(std::move(root), status.st_dev, status.st_ino));
+  return std::unique_ptr<NodeTable>(new NodeTable(std::move(root), status.st_dev));
 }
 
 std::shared_ptr<Node> NodeTable::find(std::uint64_t id) const {
   if (id == kRootId) return root_;
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   auto it = nodes_.find(id);
-  return it == nodes_.end() ? nullptr : it->second;
+  return it == nodes_.end() ? nullptr : it->second.node;
 }
 
 Result<NodeTable::Found> NodeTable::look_up(const Node& parent, const std::string& name) {
@@ -35,23 +35,23 @@ Result<NodeTable::Found> NodeTable::look_up(const Node& parent, const std::strin
     return errno_error(EXDEV, "look up " + name + ": not on the data directory's file system");
   }
   auto fresh = std::make_shared<Node>(status.st_ino, fd, status.st_mode & S_IFMT);
-  std::scoped_lock lock(mutex_);
-  auto [it, inserted] = nodes_.try_emplace(status.st_ino, fresh);
-  ++it->second->lookups_;
+  Lock lock(mutex_);
+  auto [it, inserted] = nodes_.try_emplace(status.st_ino, Known{fresh});
+  ++it->second.lookups;
   if (inserted) fresh->set_place({parent.id(), name});
-  return Found{it->second, status};
+  return Found{it->second.node, status};
 }
 
 void NodeTable::forget(std::uint64_t id, std::uint64_t count) {
   std::shared_ptr<Node> last;  // destroyed after the lock is released
-  std::scoped_lock lock(mutex_);
+  Lock lock(mutex_);
   auto it = nodes_.find(id);
   if (it == nodes_.end()) return;
-  if (it->second->lookups_ > count) {
-    it->second->lookups_ -= count;
+  if (it->second.lookups > count) {
+    it->second.lookups -= count;
     return;
   }
-  last = std::move(it->second);
+  last = std::move(it->second.node);
   nodes_.erase(it);
 }
 

@@ -2,11 +2,11 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <string>
 #include <unordered_map>
 
 #include "fs/mount/node.h"
+#include "replication/base/mutex.h"
 
 namespace rillfs::mount {
 
@@ -33,14 +33,17 @@ class NodeTable {
   void forget(std::uint64_t id, std::uint64_t count);
 
  private:
-  explicit NodeTable(std::shared_ptr<Node> root, dev_t device, ino_t root_inode)
-      : root_(std::move(root)), device_(device), root_inode_(root_inode) {}
+  explicit NodeTable(std::shared_ptr<Node> root, dev_t device) : root_(std::move(root)), device_(device) {}
+
+  struct Known {
+    std::shared_ptr<Node> node;
+    std::uint64_t lookups = 0;  ///< references that the kernel holds
+  };
 
   const std::shared_ptr<Node> root_;
   const dev_t device_;
-  const ino_t root_inode_;
-  mutable std::mutex mutex_;  ///< guards nodes_ and every Node::lookups_; taken after no other lock
-  std::unordered_map<std::uint64_t, std::shared_ptr<Node>> nodes_;
+  mutable Mutex mutex_;  ///< taken after no other lock
+  std::unordered_map<std::uint64_t, Known> nodes_ RILL_GUARDED_BY(mutex_);
 };
 
 }  // namespace rillfs::mount

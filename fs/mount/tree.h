@@ -12,7 +12,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -22,6 +21,7 @@
 #include "fs/mount/node_table.h"
 #include "fs/mount/virtual_files.h"
 #include "replication/base/error.h"
+#include "replication/base/mutex.h"
 
 namespace rillfs::mount {
 
@@ -151,7 +151,7 @@ class Tree {
   const std::unique_ptr<NodeTable> nodes_;
   const std::string root_path_;
   VirtualFiles virtual_files_;
-  std::mutex renames_;  ///< one rename at a time: paths, once read, hold. Taken before any other lock
+  Mutex renames_;  ///< one rename at a time: paths, once read, hold. Taken before any other lock
 };
 
 /// Which companion of a database a name is; kPlain for none. `base` is the database's name.

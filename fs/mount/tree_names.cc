@@ -259,7 +259,7 @@ Result<void> Tree::refuse_exchange(const Node& parent, const std::string& name, 
 
 Result<void> Tree::rename(std::uint64_t parent_id, const std::string& name, std::uint64_t new_parent_id,
                           const std::string& new_name, unsigned flags, const Requester& who) {
-  std::scoped_lock lock(renames_);
+  Lock lock(renames_);
   RILL_ASSIGN(auto parent, node(parent_id));
   RILL_ASSIGN(auto new_parent, node(new_parent_id));
   RILL_TRY(refuse_on_replica(*parent, name, who));

@@ -20,7 +20,7 @@ WorkerPool::~WorkerPool() {
 
 void WorkerPool::post(std::unique_ptr<Task> task) {
   {
-    std::scoped_lock lock(mutex_);
+    Lock lock(mutex_);
     queue_.push_back(std::move(task));
   }
   ::sem_post(&ready_);
@@ -32,7 +32,7 @@ void WorkerPool::work() {
     }
     std::unique_ptr<Task> task;
     {
-      std::scoped_lock lock(mutex_);
+      Lock lock(mutex_);
       if (queue_.empty()) return;
       task = std::move(queue_.front());
       queue_.pop_front();
@@ -40,7 +40,7 @@ void WorkerPool::work() {
     }
     task->run();
     task.reset();  // what it holds may post more
-    std::scoped_lock lock(mutex_);
+    Lock lock(mutex_);
     --running_;
     end_if_idle();
   }
@@ -54,7 +54,7 @@ void WorkerPool::end_if_idle() {
 
 void WorkerPool::join() {
   {
-    std::scoped_lock lock(mutex_);
+    Lock lock(mutex_);
     joining_ = true;
     end_if_idle();
   }

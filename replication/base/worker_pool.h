@@ -16,10 +16,11 @@
 #include <cstddef>
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include "replication/base/mutex.h"
 
 namespace rillfs {
 
@@ -48,14 +49,14 @@ class WorkerPool : public boost::asio::execution_context {
   void post(std::unique_ptr<Task> task);
   void work();
   /// Nothing runs and nothing waits: the threads end.
-  void end_if_idle();
+  void end_if_idle() RILL_REQUIRES(mutex_);
 
-  sem_t ready_;       ///< one for each queued task, and one for each thread at the end
-  std::mutex mutex_;  ///< guards what follows
-  std::deque<std::unique_ptr<Task>> queue_;
-  std::size_t running_ = 0;
-  bool joining_ = false;
-  bool ended_ = false;
+  sem_t ready_;  ///< one for each queued task, and one for each thread at the end
+  Mutex mutex_;
+  std::deque<std::unique_ptr<Task>> queue_ RILL_GUARDED_BY(mutex_);
+  std::size_t running_ RILL_GUARDED_BY(mutex_) = 0;
+  bool joining_ RILL_GUARDED_BY(mutex_) = false;
+  bool ended_ RILL_GUARDED_BY(mutex_) = false;
   std::vector<std::thread> threads_;  ///< of the constructor and of join
 };
 

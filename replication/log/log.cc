@@ -1,5 +1,6 @@
 #include "replication/log/log.h"
 
+#include "replication/base/mutex.h"
 #include "replication/ltx/header.h"
 
 namespace rillfs::log {
@@ -40,15 +41,18 @@ Result<void> Log::load(const LogState& start_if_empty, Txid verify_from, std::ui
   if (found.segments.empty()) {
     RILL_TRY(start_segment(start_if_empty));
   } else {
+    const SegmentInfo& last = found.segments.back();
+    RILL_ASSIGN(std::shared_ptr<File> file, files_.open(path_of(last.first), OpenMode::kReadWrite, kOpen));
+    if (torn_bytes != 0) RILL_TRY(file->truncate(last.size, kOpen));
+    undo_ = found.undo;
+    Lock lock(mutex_);
+    file_ = std::move(file);
     segments_.assign(found.segments.begin(), found.segments.end());
     end_ = found.end;
-    const SegmentInfo& last = segments_.back();
-    RILL_ASSIGN(file_, files_.open(path_of(last.first), OpenMode::kReadWrite, kOpen));
-    if (torn_bytes != 0) RILL_TRY(file_->truncate(last.size, kOpen));
-    undo_ = found.undo;
   }
-  RILL_TRY(file_->sync_data(kOpen));
+  RILL_TRY(tail().file->sync_data(kOpen));
   RILL_TRY(files_.sync_directory(directory_, kOpen));
+  Lock lock(mutex_);
   synced_txid_ = end_.position.txid;
   return {};
 }
@@ -83,7 +87,7 @@ Result<void> Log::start_segment(const LogState& start) {
   Txid first = start.position.txid.next();
   RILL_ASSIGN(std::shared_ptr<File> file, create_segment(path_of(first), start));
   if (auto synced = files_.sync_directory(directory_, kRoll); !synced) return poison(synced.error());
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   file_ = std::move(file);
   segments_.push_back({first, kSegmentHeaderSize, start.position.txid, start.timestamp_ms});
   end_ = start;
@@ -95,12 +99,17 @@ Result<void> Log::prepare(const NewRecord& record) {
   if (record.flags & kSnapshot) return invalid("a snapshot starts a log, it is not appended");
   bool full;
   {
-    std::lock_guard lock(mutex_);
+    Lock lock(mutex_);
     if (poisoned_) return *poisoned_;
     RILL_TRY(check_follows(record, end_));
     full = segments_.back().size >= options_.segment_size_max && segments_.back().size > kSegmentHeaderSize;
   }
   return full ? roll() : Result<void>();
+}
+
+Log::Tail Log::tail() const {
+  Lock lock(mutex_);
+  return {file_, segments_.back().size, end_};
 }
 
 Result<void> Log::roll() {
@@ -127,13 +136,14 @@ Result<RecordInfo> Log::append(const NewRecord& record, Bytes image) {
   if (image.size() < ltx::kHeaderSize + ltx::kTrailerSize) return invalid("no LTX image");
   RILL_TRY(check_image(record, image, image.last(ltx::kTrailerSize)));
   RILL_TRY(prepare(record));
+  const Tail at = tail();
   RecordInfo info =
-      complete(record, end_, image.size(), ltx::parse_trailer(image.last(ltx::kTrailerSize)).file);
+      complete(record, at.end, image.size(), ltx::parse_trailer(image.last(ltx::kTrailerSize)).file);
   EnvelopeBytes envelope = encode(info);
   buffer_.assign(envelope.begin(), envelope.end());
   append_bytes(buffer_, image);
   buffer_.resize(record_size(image.size()));
-  if (auto written = file_->write_at(buffer_, segments_.back().size, kAppend); !written) {
+  if (auto written = at.file->write_at(buffer_, at.offset, kAppend); !written) {
     return clean_up(written.error());
   }
   appended(info);
@@ -141,7 +151,7 @@ Result<RecordInfo> Log::append(const NewRecord& record, Bytes image) {
 }
 
 void Log::appended(const RecordInfo& record) {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   SegmentInfo& segment = segments_.back();
   undo_ = Undo{end_, segment.size};
   segment.size += record_size(record.image_size);
@@ -153,8 +163,8 @@ void Log::appended(const RecordInfo& record) {
 
 Result<void> Log::cut_last() {
   if (appending_ || !undo_) return invalid("there is no record to take back");
-  std::unique_lock lock(mutex_);
-  while (syncing_) wait_for_sync(lock);
+  Lock lock(mutex_);
+  while (syncing_) wait_for_sync();
   if (poisoned_) return *poisoned_;
   if (auto cut = file_->truncate(undo_->segment_size, kAppend); !cut) {
     poisoned_ = cut.error();
@@ -170,21 +180,21 @@ Result<void> Log::cut_last() {
   return {};
 }
 
-void Log::wait_for_sync(std::unique_lock<std::mutex>& lock) {
+void Log::wait_for_sync() {
   const int seen = syncs_;
-  lock.unlock();
+  mutex_.unlock();
   syncs_.wait(seen);
-  lock.lock();
+  mutex_.lock();
 }
 
 Result<void> Log::sync() {
-  std::unique_lock lock(mutex_);
+  Lock lock(mutex_);
   const std::uint64_t wanted = changes_;
   for (;;) {
     if (poisoned_) return *poisoned_;
     if (changes_synced_ >= wanted) return {};
     if (!syncing_) break;
-    wait_for_sync(lock);
+    wait_for_sync();
   }
   syncing_ = true;
   const std::uint64_t covered = changes_;
@@ -206,14 +216,15 @@ Result<void> Log::sync() {
 }
 
 Error Log::clean_up(Error cause) {
-  auto cut = file_->truncate(segments_.back().size, kAppend);
+  const Tail at = tail();
+  auto cut = at.file->truncate(at.offset, kAppend);
   if (!cut) return poison(cut.error());
   const bool harmless = cause.code == ErrorCode::kNoSpace || cause.code == ErrorCode::kInvalid;
   return harmless ? cause : poison(std::move(cause));
 }
 
 Error Log::poison(Error cause) {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   if (!poisoned_) poisoned_ = cause;
   return cause;
 }
@@ -224,7 +235,7 @@ Result<void> Log::retain(Txid keep_after, std::optional<Txid> pinned) {
   for (;;) {
     std::string path;
     {
-      std::lock_guard lock(mutex_);
+      Lock lock(mutex_);
       const SegmentInfo& oldest = segments_.front();
       if (segments_.size() < 2 || oldest.last_txid > limit) return {};
       std::uint64_t total = 0;
@@ -233,30 +244,30 @@ Result<void> Log::retain(Txid keep_after, std::optional<Txid> pinned) {
       path = path_of(oldest.first);
     }
     RILL_TRY(remove_if_there(files_, path, kRetain));
-    std::lock_guard lock(mutex_);
+    Lock lock(mutex_);
     segments_.pop_front();
   }
 }
 
 LogState Log::end() const {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   return end_;
 }
 
 Txid Log::first_txid() const {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   return segments_.front().first;
 }
 
 std::uint64_t Log::bytes_on_disk() const {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   std::uint64_t total = 0;
   for (const SegmentInfo& segment : segments_) total += segment.size;
   return total;
 }
 
 Txid Log::synced_txid() const {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   return synced_txid_;
 }
 
@@ -265,7 +276,8 @@ std::string Log::path_of(Txid first) const { return directory_ + "/" + segment_n
 Result<Appender> Log::begin(const NewRecord& record) {
   RILL_TRY(prepare(record));
   appending_ = true;
-  return Appender(*this, record, file_, segments_.back().size, end_, false);
+  Tail at = tail();
+  return Appender(*this, record, std::move(at.file), at.offset, at.end, false);
 }
 
 Result<Appender> Log::reset(const NewRecord& snapshot) {
@@ -273,7 +285,7 @@ Result<Appender> Log::reset(const NewRecord& snapshot) {
   if (!(snapshot.flags & kSnapshot)) return invalid("a log is reset to a snapshot only");
   LogState before = end();
   {
-    std::lock_guard lock(mutex_);
+    Lock lock(mutex_);
     if (poisoned_) return *poisoned_;
   }
   RILL_TRY(check_follows(snapshot, before));
@@ -288,11 +300,11 @@ Result<Appender> Log::reset(const NewRecord& snapshot) {
 
 Result<void> Log::replace_all(std::shared_ptr<File> file, const RecordInfo& record) {
   RILL_TRY(file->sync_data(kReset));
-  std::unique_lock lock(mutex_);
-  while (syncing_) wait_for_sync(lock);
+  Lock lock(mutex_);
+  while (syncing_) wait_for_sync();
   if (poisoned_) return *poisoned_;
   // From here on the disk is in between: whatever fails, opening the log again settles it.
-  auto replace = [&]() -> Result<void> {
+  auto replace = [&]() RILL_REQUIRES(mutex_) -> Result<void> {
     RILL_TRY(files_.rename(directory_ + kResetUnfinished, directory_ + kResetDone, kReset));
     RILL_TRY(files_.sync_directory(directory_, kReset));
     for (const SegmentInfo& segment : segments_) RILL_TRY(files_.remove(path_of(segment.first), kReset));

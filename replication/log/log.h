@@ -16,12 +16,12 @@
 #include <atomic>
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <string>
 
 #include "replication/base/byte_stream.h"
 #include "replication/base/clock.h"
 #include "replication/base/file_system.h"
+#include "replication/base/mutex.h"
 #include "replication/log/scan.h"
 #include "replication/log/segment.h"
 
@@ -86,16 +86,23 @@ class Log {
   Result<std::shared_ptr<File>> create_segment(const std::string& path, const LogState& start);
   Result<void> start_segment(const LogState& start);
   Result<void> prepare(const NewRecord& record);
+  /// Where the next record goes.
+  struct Tail {
+    std::shared_ptr<File> file;
+    std::uint64_t offset = 0;
+    LogState end;
+  };
+  Tail tail() const RILL_EXCLUDES(mutex_);
   Result<void> roll();
   Result<void> replace_all(std::shared_ptr<File> file, const RecordInfo& record);
   RecordInfo complete(const NewRecord& record, const LogState& before, std::uint64_t image_size,
                       Checksum image_checksum) const;
-  void appended(const RecordInfo& record);
+  void appended(const RecordInfo& record) RILL_EXCLUDES(mutex_);
   /// Until the sync that is under way has ended.
-  void wait_for_sync(std::unique_lock<std::mutex>& lock);
+  void wait_for_sync() RILL_REQUIRES(mutex_);
   /// Cuts the current segment back to what is appended, after `cause`; poisons if that was an I/O error.
-  Error clean_up(Error cause);
-  Error poison(Error cause);
+  Error clean_up(Error cause) RILL_EXCLUDES(mutex_);
+  Error poison(Error cause) RILL_EXCLUDES(mutex_);
   std::string path_of(Txid first) const;
 
   FileSystem& files_;
@@ -109,16 +116,16 @@ class Log {
   std::optional<Undo> undo_;
   bool appending_ = false;
 
-  std::atomic<int> syncs_{0};   // done so far; what waits for one waits on it (why: worker_pool.h)
-  mutable std::mutex mutex_;    // guards everything below; written by the serialised calls and sync()
-  std::shared_ptr<File> file_;  ///< the last segment
-  std::deque<SegmentInfo> segments_;
-  LogState end_;
-  std::uint64_t changes_ = 0;         ///< appends and cuts so far
-  std::uint64_t changes_synced_ = 0;  ///< of these, known durable
-  Txid synced_txid_;
-  bool syncing_ = false;
-  std::optional<Error> poisoned_;
+  std::atomic<int> syncs_{0};  // done so far; what waits for one waits on it (why: worker_pool.h)
+  mutable Mutex mutex_;        // what it guards is written by the serialised calls and sync()
+  std::shared_ptr<File> file_ RILL_GUARDED_BY(mutex_);  ///< the last segment
+  std::deque<SegmentInfo> segments_ RILL_GUARDED_BY(mutex_);
+  LogState end_ RILL_GUARDED_BY(mutex_);
+  std::uint64_t changes_ RILL_GUARDED_BY(mutex_) = 0;         ///< appends and cuts so far
+  std::uint64_t changes_synced_ RILL_GUARDED_BY(mutex_) = 0;  ///< of these, known durable
+  Txid synced_txid_ RILL_GUARDED_BY(mutex_);
+  bool syncing_ RILL_GUARDED_BY(mutex_) = false;
+  std::optional<Error> poisoned_ RILL_GUARDED_BY(mutex_);
 };
 
 struct Opened {

@@ -6,6 +6,7 @@
 #include <future>
 #include <list>
 
+#include "replication/base/mutex.h"
 #include "replication/stream/subscription.h"
 
 namespace rillfs::stream {
@@ -42,8 +43,9 @@ class Publisher::Impl {
  private:
   Task<void> accept();
   Task<void> serve(std::shared_ptr<wire::Session> session);
+  std::size_t subscriber_count() const;
   std::shared_ptr<ReplicaRecord> admit(const PeerIdentity& peer);
-  void forget_old_records();
+  void forget_old_records() RILL_REQUIRES(mutex_);
   void run_on_network(std::function<void()> work);
 
   Node& node_;
@@ -59,16 +61,15 @@ class Publisher::Impl {
   bool stopped_ = false;
   std::unique_ptr<wire::Listener> listener_;
 
-  mutable std::mutex mutex_;
-  // Guarded by mutex_. Subscriptions are added and removed by the network thread only.
-  std::list<std::shared_ptr<Subscription>> subscriptions_;
-  std::list<std::shared_ptr<ReplicaRecord>> records_;
+  mutable Mutex mutex_;
+  std::list<std::shared_ptr<Subscription>> subscriptions_ RILL_GUARDED_BY(mutex_);
+  std::list<std::shared_ptr<ReplicaRecord>> records_ RILL_GUARDED_BY(mutex_);
 };
 
 Result<void> Publisher::Impl::start() {
   RILL_ASSIGN(listener_, transport_.listen(options_.listen));
   source_.listen([this](DatabaseId id) {
-    std::lock_guard lock(mutex_);
+    Lock lock(mutex_);
     for (const auto& subscription : subscriptions_) subscription->changed(id);
   });
   tasks_.spawn("publisher", accept());
@@ -82,6 +83,7 @@ void Publisher::Impl::stop() {
     stopped_ = true;
     stopping_.notify();
     listener_->close();
+    Lock lock(mutex_);
     for (const auto& subscription : subscriptions_)
       subscription->close(make_error(ErrorCode::kClosed, "this node is stopping"));
   });
@@ -114,9 +116,8 @@ Task<void> Publisher::Impl::accept() {
 
 Task<void> Publisher::Impl::serve(std::shared_ptr<wire::Session> session) {
   if (stopped_) co_return;
-  if (subscriptions_.size() >= options_.subscriber_count_max) {
-    spdlog::warn("connection from {} refused: {} subscribers already", session->peer(),
-                 subscriptions_.size());
+  if (const std::size_t count = subscriber_count(); count >= options_.subscriber_count_max) {
+    spdlog::warn("connection from {} refused: {} subscribers already", session->peer(), count);
     session->close(make_error(ErrorCode::kBusy, "too many subscribers"));
     co_return;
   }
@@ -130,17 +131,22 @@ Task<void> Publisher::Impl::serve(std::shared_ptr<wire::Session> session) {
                                         [this](const PeerIdentity& peer) { return admit(peer); }};
   auto subscription = std::make_shared<Subscription>(std::move(environment), std::move(session));
   {
-    std::lock_guard lock(mutex_);
+    Lock lock(mutex_);
     subscriptions_.push_back(subscription);
   }
   co_await subscription->run();
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   subscriptions_.remove(subscription);
+}
+
+std::size_t Publisher::Impl::subscriber_count() const {
+  Lock lock(mutex_);
+  return subscriptions_.size();
 }
 
 std::shared_ptr<ReplicaRecord> Publisher::Impl::admit(const PeerIdentity& peer) {
   auto record = std::make_shared<ReplicaRecord>(peer.node, peer.address, clock_);
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   for (const auto& subscription : subscriptions_)
     if (subscription->node() == peer.node)
       subscription->close(
@@ -165,7 +171,7 @@ std::vector<ReplicaStatus> Publisher::Impl::status() const {
   auto databases = source_.list();
   std::list<std::shared_ptr<ReplicaRecord>> records;
   {
-    std::lock_guard lock(mutex_);
+    Lock lock(mutex_);
     records = records_;
   }
   std::vector<ReplicaStatus> status;

@@ -5,7 +5,7 @@
 namespace rillfs::stream {
 
 void ReplicaProgress::connected(const std::vector<DatabaseState>& databases) {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   connected_ = true;
   last_heard_ms_ = clock_.elapsed_ms();
   for (const DatabaseState& state : databases) {
@@ -22,7 +22,7 @@ void ReplicaProgress::connected(const std::vector<DatabaseState>& databases) {
 }
 
 void ReplicaProgress::disconnected() {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   connected_ = false;
 }
 
@@ -34,7 +34,7 @@ void ReplicaProgress::raise_newest(Database& database, Txid txid, std::uint64_t 
 }
 
 void ReplicaProgress::announced(const DatabaseState& state) {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   Database& database = databases_[state.info.id];
   database.path = state.info.path;
   const auto& here = database.at_connect;
@@ -52,12 +52,12 @@ void ReplicaProgress::announced(const DatabaseState& state) {
 }
 
 void ReplicaProgress::dropped(DatabaseId id) {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   databases_.erase(id);
 }
 
 void ReplicaProgress::received(DatabaseId id, const ChangeSetInfo& info) {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   Database& database = databases_[id];
   raise_newest(database, info.post.txid, info.log_offset);
   if (!database.pending.done_offset())
@@ -66,7 +66,7 @@ void ReplicaProgress::received(DatabaseId id, const ChangeSetInfo& info) {
 }
 
 void ReplicaProgress::snapshot_began(DatabaseId id, std::uint32_t page_count, std::uint32_t page_size) {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   Database& database = databases_[id];
   database.logged = database.applied = Txid{};
   database.pending = {};
@@ -75,17 +75,17 @@ void ReplicaProgress::snapshot_began(DatabaseId id, std::uint32_t page_count, st
 }
 
 void ReplicaProgress::snapshot_pages(DatabaseId id, std::uint32_t count) {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   databases_[id].snapshot.pages(count);
 }
 
 void ReplicaProgress::snapshot_settled(DatabaseId id, Pgno next) {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   databases_[id].snapshot.settled(next);
 }
 
 void ReplicaProgress::snapshot_ended(DatabaseId id, const Position& end, bool exact) {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   Database& database = databases_[id];
   database.snapshot.end();
   database.complete = true;
@@ -95,7 +95,7 @@ void ReplicaProgress::snapshot_ended(DatabaseId id, const Position& end, bool ex
 }
 
 void ReplicaProgress::progressed(const Sink::Progress& progress) {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   auto at = databases_.find(progress.id);
   if (at == databases_.end()) return;
   at->second.logged = progress.logged.txid;
@@ -104,7 +104,7 @@ void ReplicaProgress::progressed(const Sink::Progress& progress) {
 }
 
 void ReplicaProgress::heard(const wire::Heartbeat& heartbeat) {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   last_heard_ms_ = clock_.elapsed_ms();
   clock_offset_ms_ = bounded_difference(heartbeat.wall_ms(), clock_.wall_ms());
   for (const auto& newest : heartbeat.backlog()) {
@@ -114,12 +114,12 @@ void ReplicaProgress::heard(const wire::Heartbeat& heartbeat) {
 }
 
 void ReplicaProgress::catalog_ended() {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   has_goal_ = true;
 }
 
 bool ReplicaProgress::caught_up() const {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   return has_goal_ && std::all_of(databases_.begin(), databases_.end(), [](const auto& entry) {
            const Database& database = entry.second;
            return !database.goal || (database.complete && database.applied >= *database.goal);
@@ -127,7 +127,7 @@ bool ReplicaProgress::caught_up() const {
 }
 
 std::vector<DatabaseProgress> ReplicaProgress::databases() const {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   std::vector<DatabaseProgress> all;
   all.reserve(databases_.size());
   for (const auto& [id, database] : databases_) all.push_back(progress(id, database));

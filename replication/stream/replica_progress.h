@@ -1,11 +1,11 @@
 // What a replica knows of how far it is behind its primary. Survives reconnects.
 #pragma once
 
-#include <mutex>
 #include <unordered_map>
 #include <vector>
 
 #include "replication/base/clock.h"
+#include "replication/base/mutex.h"
 #include "replication/stream/databases.h"
 #include "replication/stream/progress.h"
 #include "wire/rillfs.pb.h"  // generated from rillfs.proto
@@ -53,19 +53,20 @@ class ReplicaProgress {
     PendingChangeSets pending;
     SnapshotMeter snapshot;
   };
-  std::int64_t primary_now_ms() const { return bounded_sum(clock_.wall_ms(), clock_offset_ms_); }
-  void raise_newest(Database& database, Txid txid, std::uint64_t offset);
-  DatabaseProgress progress(DatabaseId id, const Database& database) const;
+  std::int64_t primary_now_ms() const RILL_REQUIRES(mutex_) {
+    return bounded_sum(clock_.wall_ms(), clock_offset_ms_);
+  }
+  void raise_newest(Database& database, Txid txid, std::uint64_t offset) RILL_REQUIRES(mutex_);
+  DatabaseProgress progress(DatabaseId id, const Database& database) const RILL_REQUIRES(mutex_);
 
   const Clock& clock_;
-  mutable std::mutex mutex_;
-  // Guarded by mutex_.
-  std::unordered_map<DatabaseId, Database> databases_;
-  bool ever_connected_ = false;
-  bool connected_ = false;
-  bool has_goal_ = false;
-  std::int64_t clock_offset_ms_ = 0;  // primary's wall clock less ours
-  std::int64_t last_heard_ms_ = 0;    // Clock::elapsed_ms
+  mutable Mutex mutex_;
+  std::unordered_map<DatabaseId, Database> databases_ RILL_GUARDED_BY(mutex_);
+  bool ever_connected_ RILL_GUARDED_BY(mutex_) = false;
+  bool connected_ RILL_GUARDED_BY(mutex_) = false;
+  bool has_goal_ RILL_GUARDED_BY(mutex_) = false;
+  std::int64_t clock_offset_ms_ RILL_GUARDED_BY(mutex_) = 0;  // primary's wall clock less ours
+  std::int64_t last_heard_ms_ RILL_GUARDED_BY(mutex_) = 0;    // Clock::elapsed_ms
 };
 
 }  // namespace rillfs::stream

@@ -8,23 +8,23 @@ ReplicaRecord::ReplicaRecord(NodeId node, std::string address, const Clock& cloc
     : node_(node), address_(std::move(address)), clock_(clock), since_ms_(clock.wall_ms()) {}
 
 void ReplicaRecord::announced(const DatabaseState& state) {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   databases_[state.info.id].newest = state;
 }
 
 void ReplicaRecord::starts_at(DatabaseId id, const Position& logged) {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   Database& database = databases_[id];
   database.sent = database.logged = database.applied = logged.txid;
 }
 
 void ReplicaRecord::dropped(DatabaseId id) {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   databases_.erase(id);
 }
 
 void ReplicaRecord::sent(DatabaseId id, const ChangeSetInfo& info) {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   Database& database = databases_[id];
   if (!database.pending.done_offset())
     database.pending.set_done_offset(info.log_offset - std::min(info.log_offset, info.image_size));
@@ -35,7 +35,7 @@ void ReplicaRecord::sent(DatabaseId id, const ChangeSetInfo& info) {
 
 void ReplicaRecord::snapshot_began(DatabaseId id, const Position& start, std::uint32_t page_count,
                                    std::uint32_t page_size) {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   Database& database = databases_[id];
   database.pending = {};
   database.sent = start.txid;
@@ -44,28 +44,28 @@ void ReplicaRecord::snapshot_began(DatabaseId id, const Position& start, std::ui
 }
 
 void ReplicaRecord::snapshot_pages(DatabaseId id, std::uint32_t count) {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   databases_[id].snapshot.pages(count);
 }
 
 void ReplicaRecord::snapshot_settled(DatabaseId id, Pgno next) {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   databases_[id].snapshot.settled(next);
 }
 
 void ReplicaRecord::snapshot_ended(DatabaseId id) {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   databases_[id].snapshot.end();
 }
 
 void ReplicaRecord::noticed(DatabaseId id) {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   auto at = databases_.find(id);
   if (at != databases_.end() && !at->second.behind_since_ms) at->second.behind_since_ms = clock_.wall_ms();
 }
 
 void ReplicaRecord::acknowledged(DatabaseId id, Txid logged, Txid applied) {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   auto at = databases_.find(id);
   if (at == databases_.end()) return;
   at->second.logged = logged;
@@ -74,7 +74,7 @@ void ReplicaRecord::acknowledged(DatabaseId id, Txid logged, Txid applied) {
 }
 
 void ReplicaRecord::add_backlog(wire::Heartbeat& heartbeat, std::size_t count_max) const {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   for (const auto& [id, database] : databases_) {
     if (database.sent >= database.newest.position.txid) continue;
     if (static_cast<std::size_t>(heartbeat.backlog_size()) == count_max) return;
@@ -86,24 +86,24 @@ void ReplicaRecord::add_backlog(wire::Heartbeat& heartbeat, std::size_t count_ma
 }
 
 void ReplicaRecord::gone() {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   gone_ = true;
   since_ms_ = clock_.wall_ms();
   gone_at_ms_ = clock_.elapsed_ms();
 }
 
 bool ReplicaRecord::is_gone() const {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   return gone_;
 }
 
 std::int64_t ReplicaRecord::gone_ms() const {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   return gone_ ? clock_.elapsed_ms() - gone_at_ms_ : 0;
 }
 
 ReplicaStatus ReplicaRecord::status(const std::vector<DatabaseState>& databases) const {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   ReplicaStatus status{node_, address_, !gone_, since_ms_, {}};
   static const Database kNothingYet;
   for (const DatabaseState& now : databases) {

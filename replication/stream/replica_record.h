@@ -1,10 +1,10 @@
 // What the primary knows of one replica, for as long as it is connected and an hour after.
 #pragma once
 
-#include <mutex>
 #include <unordered_map>
 
 #include "replication/base/clock.h"
+#include "replication/base/mutex.h"
 #include "replication/stream/databases.h"
 #include "replication/stream/progress.h"
 #include "wire/rillfs.pb.h"  // generated from rillfs.proto
@@ -61,17 +61,16 @@ class ReplicaRecord {
     PendingChangeSets pending;
     SnapshotMeter snapshot;
   };
-  DatabaseProgress progress(const Database& database, const DatabaseState& now) const;
+  DatabaseProgress progress(const Database& database, const DatabaseState& now) const RILL_REQUIRES(mutex_);
 
   const NodeId node_;
   const std::string address_;
   const Clock& clock_;
-  mutable std::mutex mutex_;
-  // Guarded by mutex_.
-  std::unordered_map<DatabaseId, Database> databases_;
-  bool gone_ = false;
-  std::int64_t since_ms_;        // connected, or gone, since; wall clock
-  std::int64_t gone_at_ms_ = 0;  // Clock::elapsed_ms
+  mutable Mutex mutex_;
+  std::unordered_map<DatabaseId, Database> databases_ RILL_GUARDED_BY(mutex_);
+  bool gone_ RILL_GUARDED_BY(mutex_) = false;
+  std::int64_t since_ms_ RILL_GUARDED_BY(mutex_);        // connected, or gone, since; wall clock
+  std::int64_t gone_at_ms_ RILL_GUARDED_BY(mutex_) = 0;  // Clock::elapsed_ms
 };
 
 }  // namespace rillfs::stream

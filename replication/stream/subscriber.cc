@@ -59,7 +59,7 @@ void Subscriber::Impl::run_on_network(std::function<void()> work) {
 }
 
 void Subscriber::Impl::set_state(bool connected, std::string error) {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   if (state_.connected != connected) state_.since_ms = clock_.wall_ms();
   state_.connected = connected;
   state_.last_error = std::move(error);
@@ -74,12 +74,13 @@ Task<void> Subscriber::Impl::run() {
     if (stopped_) break;
     std::string error;
     {
-      std::lock_guard lock(mutex_);
+      Lock lock(mutex_);
       error = state_.last_error;
     }
     // The same failure again and again is said once.
     if (served || error != last_error)
-      spdlog::warn("not connected to the primary {}: {}; trying again", state_.primary_address, error);
+      spdlog::warn("not connected to the primary {}: {}; trying again", wire::to_text(options_.primary),
+                   error);
     last_error = error;
     Duration jittered = delay / 2 + Duration(random_.next() % static_cast<std::uint64_t>(delay.count()));
     co_await stopping_.wait_for(jittered);
@@ -153,7 +154,7 @@ Task<Result<void>> Subscriber::Impl::greet(SessionPtr session) {
   }
   primary_epoch_ = peer->epoch;
   {
-    std::lock_guard lock(mutex_);
+    Lock lock(mutex_);
     state_.primary_node = peer->node;
   }
   auto databases = co_await wire::run_on(workers_, [this] { return sink_.list(); });
@@ -230,7 +231,7 @@ Task<void> Subscriber::Impl::send_acks(SessionPtr session) {
 SubscriberStatus Subscriber::Impl::status() const {
   SubscriberStatus status;
   {
-    std::lock_guard lock(mutex_);
+    Lock lock(mutex_);
     status = state_;
   }
   status.caught_up = is_caught_up_;

@@ -252,7 +252,7 @@ Task<void> Subscriber::Impl::ask_again(SessionPtr session, DatabaseId id, Durati
 
 void Subscriber::Impl::progressed(const Sink::Progress& progress) {
   {
-    std::lock_guard lock(mutex_);
+    Lock lock(mutex_);
     bool posted = !progress_reports_.empty();
     progress_reports_.insert_or_assign(progress.id, progress);
     if (posted) return;
@@ -263,7 +263,7 @@ void Subscriber::Impl::progressed(const Sink::Progress& progress) {
 void Subscriber::Impl::take_progress() {
   std::unordered_map<DatabaseId, Sink::Progress> reports;
   {
-    std::lock_guard lock(mutex_);
+    Lock lock(mutex_);
     reports.swap(progress_reports_);
   }
   for (const auto& [id, progress] : reports) {

@@ -4,10 +4,10 @@
 
 #include <atomic>
 #include <deque>
-#include <mutex>
 #include <unordered_map>
 #include <unordered_set>
 
+#include "replication/base/mutex.h"
 #include "replication/stream/applier.h"
 #include "replication/stream/replica_progress.h"
 #include "replication/stream/subscriber.h"
@@ -107,10 +107,9 @@ class Subscriber::Impl {
   std::atomic<std::size_t> unprocessed_peak_ = 0;
   std::atomic<bool> is_caught_up_ = false;
 
-  mutable std::mutex mutex_;
-  // Guarded by mutex_.
-  SubscriberStatus state_;
-  std::unordered_map<DatabaseId, Sink::Progress> progress_reports_;
+  mutable Mutex mutex_;
+  SubscriberStatus state_ RILL_GUARDED_BY(mutex_);
+  std::unordered_map<DatabaseId, Sink::Progress> progress_reports_ RILL_GUARDED_BY(mutex_);
 };
 
 }  // namespace rillfs::stream

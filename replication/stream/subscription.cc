@@ -19,14 +19,14 @@ Error unexpected(const std::string& peer) {
 }  // namespace
 
 bool ChangedDatabases::put(DatabaseId id) {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   if (!known_.insert(id).second) return false;
   order_.push_back(id);
   return order_.size() == 1;
 }
 
 std::vector<DatabaseId> ChangedDatabases::take() {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   known_.clear();
   return std::exchange(order_, {});
 }

@@ -3,11 +3,11 @@
 
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <unordered_map>
 #include <unordered_set>
 
+#include "replication/base/mutex.h"
 #include "replication/node.h"
 #include "replication/stream/feeder.h"
 #include "replication/stream/replica_record.h"
@@ -23,10 +23,9 @@ class ChangedDatabases {
   std::vector<DatabaseId> take();
 
  private:
-  std::mutex mutex_;
-  // Guarded by mutex_.
-  std::vector<DatabaseId> order_;
-  std::unordered_set<DatabaseId> known_;
+  Mutex mutex_;
+  std::vector<DatabaseId> order_ RILL_GUARDED_BY(mutex_);
+  std::unordered_set<DatabaseId> known_ RILL_GUARDED_BY(mutex_);
 };
 
 /// Threads: network, but for changed().

@@ -29,7 +29,7 @@ Task<void> Signal::wait_for(Duration timeout) {
 
 void TaskGroup::spawn(std::string name, Task<void> task) {
   {
-    std::lock_guard lock(mutex_);
+    Lock lock(mutex_);
     ++running_;
   }
   asio::co_spawn(network_, std::move(task), [this, name = std::move(name)](std::exception_ptr failure) {
@@ -43,13 +43,13 @@ void TaskGroup::spawn(std::string name, Task<void> task) {
 }
 
 void TaskGroup::finished() {
-  std::lock_guard lock(mutex_);
+  Lock lock(mutex_);
   if (--running_ == 0) idle_.notify_all();
 }
 
 void TaskGroup::wait() {
-  std::unique_lock lock(mutex_);
-  idle_.wait(lock, [this] { return running_ == 0; });
+  Lock lock(mutex_);
+  while (running_ != 0) idle_.wait(mutex_);
 }
 
 }  // namespace rillfs::wire

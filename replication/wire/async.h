@@ -12,9 +12,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <condition_variable>
 #include <exception>
-#include <mutex>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -22,6 +20,7 @@
 
 #include "replication/base/clock.h"
 #include "replication/base/error.h"
+#include "replication/base/mutex.h"
 
 namespace rillfs::wire {
 
@@ -60,9 +59,9 @@ class TaskGroup {
   void finished();
 
   Executor network_;
-  std::mutex mutex_;
-  std::condition_variable idle_;
-  std::size_t running_ = 0;  // guarded by mutex_
+  Mutex mutex_;
+  Condition idle_;
+  std::size_t running_ RILL_GUARDED_BY(mutex_) = 0;
 };
 
 /// Runs `work`, which may block, on the worker pool, and resumes the coroutine on its own executor with what
