@@ -15,6 +15,7 @@
 #include "cmd/show_status.h"
 #include "cmd/transfer.h"
 #include "cmd/verify.h"
+#include "replication/base/failpoint.h"
 
 namespace rillfs::cmd {
 namespace {
@@ -177,6 +178,16 @@ void add_rest(CLI::App& parser, CommandLine& out) {
   add_command(parser, out, "version", "Print the version");
 }
 
+/// For tests, in builds that have any: not in the help.
+void add_failpoints(CLI::App& parser, CommandLine& out) {
+  if (failpoint::kThere) add_command(parser, out, "failpoints", "Names of the failpoints")->group("");
+}
+
+int print_failpoints() {
+  for (std::string_view name : failpoint::kNames) std::cout << name << "\n";
+  return kExitOk;
+}
+
 Result<Config> load_config(const CommandLine& line) {
   Environment environment = process_environment();
   std::string path = line.config_path;
@@ -213,6 +224,7 @@ int dispatch(const CommandLine& line) {
     std::cout << "rillfs " << RILLFS_VERSION << "\n";
     return kExitOk;
   }
+  if (line.command == "failpoints") return print_failpoints();
   if (line.command == "completion") {
     CommandLine unused;
     std::cout << completion_script(*make_parser(unused), line.shell);
@@ -262,6 +274,7 @@ std::unique_ptr<CLI::App> make_parser(CommandLine& out) {
   add_parked(*parser, out);
   add_ltx(*parser, out);
   add_rest(*parser, out);
+  add_failpoints(*parser, out);
   return parser;
 }
 

@@ -231,6 +231,7 @@ class Database : public std::enable_shared_from_this<Database> {
   Result<void> begin_generation(const WalView& view);
   void end_generation();
   Result<bool> repeats_committed_frames(File& wal, Bytes bytes, std::uint64_t offset) const;
+  Result<void> write_frames(Bytes bytes, std::uint64_t offset);
   Result<void> capture_wal(const WalView& view, Bytes bytes, std::uint64_t offset);
   Result<void> commit_wal(const WalView& view, const WalTransaction& transaction);
   Result<void> commit_all(std::optional<WalTransaction> transaction);

@@ -4,6 +4,7 @@
 
 #include "fs/json_file.h"
 #include "fs/name_hex.h"
+#include "replication/base/failpoint.h"
 
 namespace rillfs {
 namespace {
@@ -60,6 +61,7 @@ Result<void> remove_database_directory(Environment& environment, DatabaseId id) 
   const std::string garbage = environment.spool_directory() + "/dropped-" + to_hex(id.value);
   auto moved = files.rename(environment.database_directory(id), garbage, "drop database");
   if (!moved && moved.error().code != ErrorCode::kNotFound) return moved;
+  failpoint::reach("drop.after_move");
   RILL_ASSIGN(bool left, files.exists(garbage, "drop database"));
   return left ? remove_tree(files, garbage, "drop database") : Result<void>();
 }

@@ -4,6 +4,8 @@
 #include <bit>
 #include <cstring>
 
+#include "replication/base/failpoint.h"
+
 namespace rillfs {
 namespace {
 constexpr Label kStage = "transaction: stage";
@@ -188,6 +190,7 @@ Result<void> Staging::copy_sectors(File& below, std::uint64_t sector, std::uint6
       RILL_ASSIGN(std::size_t got, file_->read_at(part, offset, kCopy));
       std::memset(part.data() + got, 0, part.size() - got);
       RILL_TRY(below.write_at(part, offset, kCopy));
+      failpoint::reach("journal.commit.between_copies");
     }
     sector = end;
   }
