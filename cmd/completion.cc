@@ -25,7 +25,7 @@ void collect(const CLI::App& app, const std::string& path, std::vector<Command>&
     for (const std::string& name : option->get_snames())
       command.flags.push_back({"-" + name, option->get_description()});
   }
-  auto children = app.get_subcommands([](const CLI::App* child) { return !child->get_group().empty(); });
+  auto children = app.get_subcommands([](const CLI::App*) { return true; });
   for (const CLI::App* child : children) {
     command.subcommands.push_back(child->get_name());
     command.subcommand_help.push_back(child->get_description());
