@@ -234,8 +234,11 @@ Result<std::shared_ptr<File>> Databases::put_in_place(const Prepared& prepared, 
   failpoint::reach("install.before_rename");
   RILL_TRY(files.rename(prepared.file, environment_.tree_directory() + "/" + path, "install database"));
   failpoint::reach("install.after_rename");
-  RILL_TRY(files.sync_directory("/proc/self/fd/" + std::to_string(parent_fd), "install database"));
-  RILL_TRY(unmark_installation(files, environment_.database_directory(info.id)));
+  // It is there, and must not be expected in the spool again. While it may not be on disk, the mark stays:
+  // the next start looks whether the file has arrived.
+  auto settled = files.sync_directory("/proc/self/fd/" + std::to_string(parent_fd), "install database");
+  if (settled) settled = unmark_installation(files, environment_.database_directory(info.id));
+  if (!settled) spdlog::warn("{}: {}", path, settled.error().message);
   failpoint::reach("install.after_unmark");
   return file;
 }
