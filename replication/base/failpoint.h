@@ -6,8 +6,8 @@
 //                                                  short: half of it is written, then there is no room;
 //                                                  trace: it is reported on stderr and goes on
 //
-// N and M count how often the step is reached: from the N-th time (the first without) to the M-th (N without).
-// LABEL (file_system.h) narrows the steps `file.*` down to the accesses that belong to one purpose.
+// N and M count how often the step is reached: from the N-th time (the first without) to the M-th (N
+// without). LABEL (file_system.h) narrows the steps `file.*` down to the accesses that belong to one purpose.
 //
 // The environment is read once, before main. After that nothing changes but the count. A step that is not the
 // chosen one costs one comparison.

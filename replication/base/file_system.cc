@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -245,6 +246,13 @@ Result<bool> PosixFileSystem::exists(const std::string& path, Label label) {
   if (::lstat(path.c_str(), &status) == 0) return true;
   if (errno == ENOENT || errno == ENOTDIR) return false;
   return errno_error(errno, describe(label, path));
+}
+
+std::uint64_t PosixFileSystem::room(const std::string& directory) {
+  struct statvfs status {};
+  if (::statvfs(directory.c_str(), &status) < 0) return UINT64_MAX;
+  // What is reserved is reserved for root.
+  return std::uint64_t{::geteuid() == 0 ? status.f_bfree : status.f_bavail} * status.f_frsize;
 }
 
 Result<void> remove_if_there(FileSystem& files, const std::string& path, Label label) {
