@@ -15,6 +15,7 @@
 #include "cmd/show_status.h"
 #include "cmd/transfer.h"
 #include "cmd/verify.h"
+#include "replication/base/failpoint.h"
 
 namespace rillfs::cmd {
 namespace {
@@ -177,6 +178,12 @@ void add_rest(CLI::App& parser, CommandLine& out) {
   add_command(parser, out, "version", "Print the version");
 }
 
+/// For tests, in builds that have any: no command that help knows.
+int print_failpoints() {
+  for (std::string_view name : failpoint::kNames) std::cout << name << "\n";
+  return kExitOk;
+}
+
 Result<Config> load_config(const CommandLine& line) {
   Environment environment = process_environment();
   std::string path = line.config_path;
@@ -299,6 +306,7 @@ Result<CommandLine> parse_command_line(const std::vector<std::string>& words, st
 }
 
 int run(const std::vector<std::string>& words) {
+  if (failpoint::kThere && words == std::vector<std::string>{"failpoints"}) return print_failpoints();
   try {
     std::string help;
     auto line = parse_command_line(words, help);

@@ -232,6 +232,7 @@ class Database : public std::enable_shared_from_this<Database> {
   void end_generation() RILL_REQUIRES(mutex_);
   Result<bool> repeats_committed_frames(File& wal, Bytes bytes, std::uint64_t offset) const
       RILL_REQUIRES(mutex_);
+  Result<void> write_frames(Bytes bytes, std::uint64_t offset) RILL_REQUIRES(mutex_);
   Result<void> capture_wal(const WalView& view, Bytes bytes, std::uint64_t offset) RILL_REQUIRES(mutex_);
   Result<void> commit_wal(const WalView& view, const WalTransaction& transaction) RILL_REQUIRES(mutex_);
   Result<void> commit_all(std::optional<WalTransaction> transaction) RILL_REQUIRES(mutex_);

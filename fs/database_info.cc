@@ -4,6 +4,7 @@
 
 #include "fs/json_file.h"
 #include "fs/name_hex.h"
+#include "replication/base/failpoint.h"
 
 namespace rillfs {
 namespace {
@@ -59,7 +60,12 @@ Result<void> remove_database_directory(Environment& environment, DatabaseId id) 
   // One step takes it out of recovery's sight; the rest may be interrupted.
   const std::string garbage = environment.spool_directory() + "/dropped-" + to_hex(id.value);
   auto moved = files.rename(environment.database_directory(id), garbage, "drop database");
-  if (!moved && moved.error().code != ErrorCode::kNotFound) return moved;
+  if (!moved && moved.error().code != ErrorCode::kNotFound) {
+    // Left as it is, it would claim whatever file gets its name next. Without the description it cannot.
+    RILL_TRY(remove_if_there(files, environment.database_directory(id) + "/info.json", "drop database"));
+    return remove_tree(files, environment.database_directory(id), "drop database");
+  }
+  failpoint::reach("drop.after_move");
   RILL_ASSIGN(bool left, files.exists(garbage, "drop database"));
   return left ? remove_tree(files, garbage, "drop database") : Result<void>();
 }

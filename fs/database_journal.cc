@@ -16,6 +16,7 @@
 #include "fs/database.h"
 #include "fs/sqlite/database_header.h"
 #include "fs/sqlite/journal.h"
+#include "replication/base/failpoint.h"
 #include "replication/ltx/checksum.h"
 
 namespace rillfs {
@@ -40,7 +41,9 @@ Result<void> Database::write(Bytes bytes, std::uint64_t offset, Caller caller) {
   if (!captures(caller)) return file_->write_at(bytes, offset, kWriteDatabase);
   if (journal_hot_) {
     RILL_TRY(require_writable());
-    return staging_.write(environment_.files, environment_.spool_directory(), *file_, bytes, offset);
+    RILL_TRY(staging_.write(environment_.files, environment_.spool_directory(), *file_, bytes, offset));
+    failpoint::reach("journal.stage.before_answer");
+    return {};
   }
   if (scanner_.header() && wal_mode_ && wal_has_pages_of(bytes.size(), offset))
     return write_checkpoint(bytes, offset);
@@ -58,7 +61,9 @@ bool Database::wal_has_pages_of(std::uint64_t size, std::uint64_t offset) const 
 }
 
 Result<void> Database::write_checkpoint(Bytes bytes, std::uint64_t offset) {
+  failpoint::reach("checkpoint.before_write");
   RILL_TRY(file_->write_at(bytes, offset, kWriteDatabase));
+  failpoint::reach("checkpoint.after_write");
   const std::uint32_t page_size = content_.page_size();
   if (page_size == 0 || offset % page_size != 0) return {};
   // What is written back is in the log already; remember which pages have arrived.
@@ -99,7 +104,9 @@ Result<void> Database::sync() {
       return {};
     }
   }
+  failpoint::reach("checkpoint.before_sync");
   auto synced = file_->sync_data("database: sync");
+  failpoint::reach("checkpoint.after_sync");
   if (!synced) {
     Lock lock(mutex_);
     if (captures(Caller::kApplication)) fail(synced.error());
@@ -121,14 +128,17 @@ Result<void> Database::note_journal_header(File& journal) {
     RILL_TRY(reconcile_locked());
   }
   journal_hot_ = hot;
+  failpoint::reach("journal.hot.before_answer");
   return {};
 }
 
 Result<void> Database::commit_at_journal_end(const Perform& perform) {
   if (journal_hot_) RILL_TRY(commit_journal());
+  failpoint::reach("journal.commit.before_end");
   RILL_TRY(perform());
   journal_hot_ = false;
   journal_synced_ = false;
+  failpoint::reach("journal.commit.before_answer");
   return {};
 }
 
@@ -200,7 +210,9 @@ Result<Database::Prepared> Database::append_staged() {
   RILL_ASSIGN(prepared.size,
               staging_.size() ? Result<std::uint64_t>(*staging_.size()) : file_->size(kJournal));
   prepared.wal_mode = committed_wal_mode(transaction);
+  failpoint::reach("journal.commit.before_log");
   RILL_TRY(append_transaction(transaction, &prepared.changed));
+  failpoint::reach("journal.commit.before_sync");
   if (prepared.changed && journal_synced_) RILL_TRY(sync_log());
   return prepared;
 }
@@ -238,6 +250,7 @@ Result<void> Database::commit_journal() {
   RILL_ASSIGN(const bool database, stages_a_database());
   if (!database) return leave_as_it_is();
   RILL_ASSIGN(const Prepared prepared, append_staged());
+  failpoint::reach("journal.commit.before_copy");
   bool untouched = false;
   if (auto copied = staging_.copy_to(*file_, prepared.size, &untouched); !copied) {
     // No room: the application rolls back, and goes on once there is. But if some staged pages may be in the
@@ -249,6 +262,7 @@ Result<void> Database::commit_journal() {
     if (!harmless) fail(copied.error());
     return copied;
   }
+  failpoint::reach("journal.commit.after_copy");
   show_staged(prepared);
   return {};
 }

@@ -3,6 +3,7 @@
 
 #include "fs/database.h"
 #include "fs/image_reader.h"
+#include "replication/base/failpoint.h"
 #include "replication/ltx/checksum.h"
 #include "replication/ltx/encoder.h"
 
@@ -65,7 +66,9 @@ Result<Position> Database::receive(const stream::ChangeSetInfo& info, const stre
     return make_error(ErrorCode::kCorrupt, info_.path + ": after the change set its pages sum up to " +
                                                to_hex(sums.rolling.value) + ", not to " + to_text(info.post));
   }
+  failpoint::reach("receive.before_log");
   RILL_TRY(append_image(record_of(summary, here, info.post, sums.hash), image));
+  failpoint::reach("receive.after_log");
   {
     Lock checks(checks_mutex_);
     content_.apply(summary.changes, summary.header.commit, summary.header.page_size, info.post);
@@ -95,6 +98,7 @@ Result<Position> Database::receive_snapshot(const std::string& file_path, const 
   log::NewRecord record = record_of(summary, content_.position(), content.position(), content.hash());
   record.flags |= log::kSnapshot;
   record.pre = Checksum::empty();
+  failpoint::reach("resync.before_log");
   RILL_ASSIGN(auto appender, log_->reset(record));
   ltx::Encoder encoder(appender);
   RILL_TRY(encoder.begin(header));
@@ -106,6 +110,7 @@ Result<Position> Database::receive_snapshot(const std::string& file_path, const 
   }
   RILL_TRY(encoder.finish(content.position().checksum));
   RILL_TRY(appender.commit());
+  failpoint::reach("resync.after_log");
   {
     Lock checks(checks_mutex_);
     const Position before = content_.position();

@@ -9,6 +9,7 @@
 #include "fs/database.h"
 #include "fs/database_info.h"
 #include "fs/sqlite/database_header.h"
+#include "replication/base/failpoint.h"
 #include "replication/ltx/checksum.h"
 
 namespace rillfs {
@@ -147,10 +148,14 @@ Result<void> Database::make_replicated() {
   info_.id =
       reserved_id_ ? *std::exchange(reserved_id_, std::nullopt) : DatabaseId{environment_.random.next_id()};
   const std::string directory = environment_.database_directory(info_.id);
+  failpoint::reach("create.before_directory");
   RILL_TRY(environment_.files.make_directories(directory + "/log", "create database"));
+  failpoint::reach("create.before_info");
   RILL_TRY(save_database_info(environment_.files, directory, info_));
+  failpoint::reach("create.before_base");
   RILL_TRY(save_base(environment_.files, directory, Position{}, Content{}));
   RILL_TRY(environment_.files.sync_directory(environment_.databases_directory(), "create database"));
+  failpoint::reach("create.before_log");
   RILL_ASSIGN(auto opened, log::Log::open(environment_.files, environment_.clock, directory + "/log",
                                           info_.id, {}, environment_.log_options, Txid{}));
   log_ = std::move(opened.log);
@@ -176,7 +181,9 @@ Result<void> Database::append_transaction(const Transaction& transaction, bool* 
   *changed = *appended;
   // The first one whatever the application asks for: if a power cut makes a primary forget a database, its
   // replicas take theirs out of the tree.
-  return first && *changed ? sync_log() : Result<void>();
+  if (!first || !*changed) return {};
+  failpoint::reach("create.before_sync");
+  return sync_log();
 }
 
 Result<void> Database::sync_log() {
@@ -203,8 +210,10 @@ Result<void> Database::begin_unlogged_write() {
     // A crash must not replay the log over what is being written, and a power cut must not leave it without
     // the mark: the file would be taken for what the log says.
     const std::string directory = environment_.database_directory(info_.id);
+    failpoint::reach("unlogged.before_mark");
     RILL_TRY(environment_.files.open(directory + "/unlogged", OpenMode::kCreate, kNoteUnlogged));
     RILL_TRY(environment_.files.sync_directory(directory, kNoteUnlogged));
+    failpoint::reach("unlogged.after_mark");
   }
   unlogged_writes_.fetch_add(1);
   return {};
@@ -343,7 +352,9 @@ Result<void> Database::advance_base(bool force) {
 Result<void> Database::save_synced_base(log::Log& log, const Position& holds, const Content& content) {
   // Without the mutex: commits go on. What the file gains meanwhile is in the log after `holds`.
   // The log first: the file must not hold for certain what the log does not.
+  failpoint::reach("base.before_log_sync");
   RILL_TRY(log.sync());
+  failpoint::reach("base.before_file_sync");
   RILL_TRY(file_->sync_data("base: sync database"));
   return save_base(environment_.files, directory(), holds, content);
 }

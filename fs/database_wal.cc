@@ -12,6 +12,7 @@
 #include "fs/database.h"
 #include "fs/sqlite/database_header.h"
 #include "fs/sqlite/wal_index.h"
+#include "replication/base/failpoint.h"
 #include "replication/ltx/checksum.h"
 
 namespace rillfs {
@@ -54,6 +55,7 @@ Result<void> Database::begin_generation(const WalView& view) {
   const bool same = present && present->salts == header->salts && present->checksum == header->checksum &&
                     present->order == header->order && present->page_size == header->page_size;
   if (same) return {};
+  failpoint::reach("wal.reset.before_header");
   end_generation();
   scanner_.begin(*header);
   return {};
@@ -100,6 +102,13 @@ Result<bool> Database::repeats_committed_frames(File& wal, Bytes bytes, std::uin
   return true;
 }
 
+Result<void> Database::write_frames(Bytes bytes, std::uint64_t offset) {
+  failpoint::reach("wal.frames.before_write");
+  RILL_TRY(wal_->write_at(bytes, offset, kWriteWal));
+  failpoint::reach("wal.frames.after_write");
+  return {};
+}
+
 Result<void> Database::capture_wal(const WalView& view, Bytes bytes, std::uint64_t offset) {
   if (scanner_.header() && offset >= sqlite::kWalHeaderSize) {
     RILL_ASSIGN(bool harmless, repeats_committed_frames(*wal_, bytes, offset));
@@ -110,7 +119,7 @@ Result<void> Database::capture_wal(const WalView& view, Bytes bytes, std::uint64
     }
   }
   RILL_ASSIGN(auto transaction, scanner_.written(view, offset, bytes.size()));
-  if (!transaction) return wal_->write_at(bytes, offset, kWriteWal);
+  if (!transaction) return write_frames(bytes, offset);
   RILL_TRY(commit_wal(view, *transaction));
   // One write may complete several transactions (a WAL that is copied, frames repeated to fill a sector).
   RILL_ASSIGN(transaction, scanner_.written(WalView(*wal_), scanner_.committed_end(), 0));
@@ -176,10 +185,12 @@ Result<void> Database::commit_wal(const WalView& view, const WalTransaction& tra
     return wal_mode.error();
   }
   bool changed = false;
+  failpoint::reach("wal.commit.before_log");
   if (auto appended = append_transaction(transaction_of(view, transaction), &changed); !appended) {
     scanner_.refuse();
     return appended;
   }
+  failpoint::reach("wal.commit.before_frame");
   if (auto written = view.write_held(kWriteWal); !written) {
     if (changed) {
       if (auto revoked = committer_.revoke(*log_); !revoked) fail(revoked.error());
@@ -187,9 +198,11 @@ Result<void> Database::commit_wal(const WalView& view, const WalTransaction& tra
     scanner_.refuse();
     return written;
   }
+  failpoint::reach("wal.commit.before_publish");
   wal_mode_ = *wal_mode;
   scanner_.commit(transaction);
   if (changed) publish();
+  failpoint::reach("wal.commit.before_answer");
   return {};
 }
 
@@ -208,6 +221,7 @@ Result<void> Database::resize_wal(const std::shared_ptr<File>& wal, std::uint64_
   RILL_TRY(wal->truncate(size, kWriteWal));
   // A cut through committed frames ends the generation as well: then what the files say is taken.
   if (scanner_.header() && size < scanner_.committed_end()) end_generation();
+  failpoint::reach("wal.truncate.before_answer");
   return {};
 }
 
@@ -220,7 +234,9 @@ Result<void> Database::sync_wal() {
     log = log_;
   }
   // The backing WAL need not be durable: recovery does not use it.
+  failpoint::reach("wal.sync.before_log");
   auto synced = log->sync();
+  failpoint::reach("wal.sync.before_answer");
   if (!synced) {
     Lock lock(mutex_);
     fail(synced.error());
@@ -233,6 +249,7 @@ Result<void> Database::remove_wal(const Perform& perform) {
   RILL_TRY(perform());
   if (captures(Caller::kApplication)) end_generation();
   wal_.reset();
+  failpoint::reach("wal.remove.before_answer");
   return {};
 }
 

@@ -13,6 +13,7 @@
 #include "fs/mount_work.h"
 #include "fs/sqlite/database_header.h"
 #include "fs/sqlite/journal.h"
+#include "replication/base/failpoint.h"
 
 namespace rillfs {
 namespace {
@@ -163,8 +164,10 @@ std::shared_ptr<Database> Databases::take_out(const Place& place) {
   // In one step: a first commit may be under way.
   if (!database->dropped()) return nullptr;
   const DatabaseId id = database->id();
+  failpoint::reach("drop.before_note");
   if (auto noted = is_primary() ? dropped_.add(id) : Result<void>(); !noted)
     spdlog::warn("{}: {}; a replica that is away keeps it", database->path(), noted.error().message);
+  failpoint::reach("drop.after_note");
   {
     Lock lock(mutex_);
     by_id_.erase(id.value);

@@ -10,6 +10,7 @@
 #include <algorithm>
 
 #include "fs/databases.h"
+#include "replication/base/failpoint.h"
 
 namespace rillfs {
 namespace {
@@ -37,12 +38,17 @@ Result<void> Databases::commit_attached(const std::string& super_journal, const 
   const std::string directory = environment_.databases_directory();
   AttachedRecord record{super_journal, {}};
   for (const auto& one : members) record.databases.emplace_back(one->reserve_id(), one->published().txid);
+  failpoint::reach("attached.before_record");
   RILL_TRY(save_attached_record(files, directory, record));
+  failpoint::reach("attached.after_record");
   Result<void> done;
   for (const auto& one : members) {
     if (done) done = one->prepare_commit();
+    failpoint::reach("attached.between_members");
   }
+  failpoint::reach("attached.before_unlink");
   if (done) done = unlink();
+  failpoint::reach("attached.after_unlink");
   if (!done) {
     for (const auto& one : members) one->revoke_commit();
   } else if (auto synced =
@@ -52,8 +58,12 @@ Result<void> Databases::commit_attached(const std::string& super_journal, const 
     spdlog::error("{}: its removal may not be on disk: {}", super_journal, synced.error().message);
   }
   if (done) {
-    for (const auto& one : members) one->finish_commit();
+    for (const auto& one : members) {
+      one->finish_commit();
+      failpoint::reach("attached.between_finishes");
+    }
   }
+  failpoint::reach("attached.before_removal");
   if (auto removed = remove_attached_record(files, directory); !removed)
     spdlog::error("{}: {}", super_journal, removed.error().message);
   return done;
@@ -74,8 +84,10 @@ Result<void> Databases::take_back_undecided(log::Log& log, DatabaseId id, const 
     if (member != id || log.end().position.txid != before.next()) continue;
     spdlog::info("{}: a transaction over several databases was not committed; {} is taken back", path,
                  to_text(log.end().position));
+    failpoint::reach("recovery.before_take_back");
     RILL_TRY(log.cut_last());
     RILL_TRY(log.sync());
+    failpoint::reach("recovery.after_take_back");
   }
   return {};
 }

@@ -10,6 +10,7 @@
 
 #include "fs/database_info.h"
 #include "fs/databases.h"
+#include "replication/base/failpoint.h"
 
 namespace rillfs {
 namespace {
@@ -64,7 +65,9 @@ Result<void> Databases::rename(const Rename& rename, const Database::Perform& pe
   RILL_ASSIGN(RenameRecord record, record_of(rename));
   const bool noted = !record.moved.empty() || record.replaced;
   const std::string directory = environment_.databases_directory();
+  failpoint::reach("rename.before_record");
   auto performed = noted ? save_rename_record(environment_.files, directory, record) : Result<void>();
+  failpoint::reach("rename.before_rename");
   if (performed) performed = perform();
   if (!performed) {
     // What is left of it would speak of a rename that was never made.
@@ -74,6 +77,7 @@ Result<void> Databases::rename(const Rename& rename, const Database::Perform& pe
   }
   // A database may have come to be at the name meanwhile.
   if (!noted && databases_at(rename).empty() && !find(rename.to.first, rename.to.second)) return {};
+  failpoint::reach("rename.after_rename");
   move_in_memory(rename, std::move(record));
   if (auto finished = finish_rename(); !finished) {
     spdlog::error(
@@ -107,11 +111,14 @@ void Databases::move_in_memory(const Rename& rename, RenameRecord record) {
 Result<void> Databases::finish_rename() {
   if (!unfinished_) return {};
   RILL_TRY(sync_names(environment_.files, environment_.tree_directory(), unfinished_->record, kRename));
+  failpoint::reach("rename.after_names");
   for (const auto& database : unfinished_->moved) RILL_TRY(database->save());
+  failpoint::reach("rename.after_info");
   if (unfinished_->replaced) {
     RILL_TRY(unfinished_->replaced->remove_directory());
     RILL_TRY(environment_.files.sync_directory(environment_.databases_directory(), kRename));
   }
+  failpoint::reach("rename.after_replaced");
   RILL_TRY(remove_rename_record(environment_.files, environment_.databases_directory()));
   unfinished_.reset();
   return {};

@@ -12,6 +12,7 @@
 #include "fs/installation.h"
 #include "fs/mount_work.h"
 #include "fs/parking.h"
+#include "replication/base/failpoint.h"
 
 namespace rillfs {
 namespace {
@@ -164,9 +165,13 @@ Result<void> Databases::finish_snapshot(DatabaseId id) {
   const std::string directory = environment_.database_directory(id);
   FileSystem& files = environment_.files;
   RILL_TRY(files.make_directories(directory + "/log", "install database"));
+  failpoint::reach("install.before_mark");
   RILL_TRY(mark_installation(files, directory, receiver->path()));
+  failpoint::reach("install.after_mark");
   RILL_TRY(save_database_info(files, directory, receiver->info()));
+  failpoint::reach("install.after_info");
   RILL_TRY(save_base(files, directory, content.position(), content));
+  failpoint::reach("install.after_base");
   RILL_TRY(files.sync_directory(environment_.databases_directory(), "install database"));
   const log::LogState start{content.position(), content.hash(), 0, 0};
   RILL_ASSIGN(auto opened, log::Log::open(files, environment_.clock, directory + "/log", id, start,
@@ -177,6 +182,7 @@ Result<void> Databases::finish_snapshot(DatabaseId id) {
             {content.position(), content.position(), content.page_size()},
             std::move(opened.log)},
            receiver->path()});
+  failpoint::reach("install.before_place");
   work->install(id);
   return {};
 }
@@ -225,9 +231,15 @@ Result<std::shared_ptr<File>> Databases::put_in_place(const Prepared& prepared, 
   if (::geteuid() == 0 && ::chown(prepared.file.c_str(), info.uid, info.gid) < 0) {
     return errno_error(errno, "owner of " + path);
   }
+  failpoint::reach("install.before_rename");
   RILL_TRY(files.rename(prepared.file, environment_.tree_directory() + "/" + path, "install database"));
-  RILL_TRY(files.sync_directory("/proc/self/fd/" + std::to_string(parent_fd), "install database"));
-  RILL_TRY(unmark_installation(files, environment_.database_directory(info.id)));
+  failpoint::reach("install.after_rename");
+  // It is there, and must not be expected in the spool again. While it may not be on disk, the mark stays:
+  // the next start looks whether the file has arrived.
+  auto settled = files.sync_directory("/proc/self/fd/" + std::to_string(parent_fd), "install database");
+  if (settled) settled = unmark_installation(files, environment_.database_directory(info.id));
+  if (!settled) spdlog::warn("{}: {}", path, settled.error().message);
+  failpoint::reach("install.after_unmark");
   return file;
 }
 

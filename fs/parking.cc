@@ -6,6 +6,7 @@
 
 #include "fs/database_info.h"
 #include "fs/replay.h"
+#include "replication/base/failpoint.h"
 
 namespace rillfs {
 namespace {
@@ -26,6 +27,7 @@ Result<void> copy_branch(Environment& environment, Database& database, const Pos
     if (n < chunk.size()) break;
   }
   Content content = database.content();  // at the end already: only pages are written
+  failpoint::reach("park.before_replay");
   RILL_TRY(replay(files, database.log_directory(), database.id(), database.details().base, position.txid, *to,
                   content));
   RILL_TRY(to->sync_data(kPark));
@@ -44,12 +46,15 @@ Result<void> park(Environment& environment, Database& database) {
   const std::string temporary = directory + ".tmp";
   RILL_ASSIGN(bool left, files.exists(temporary, kPark));
   if (left) RILL_TRY(remove_tree(files, temporary, kPark));  // an attempt that failed
+  failpoint::reach("park.before_copy");
   if (auto copied = copy_branch(environment, database, position, temporary); !copied) {
     // What cannot be removed now goes at the next attempt or the next start.
     (void)remove_tree(files, temporary, kPark);
     return copied;
   }
+  failpoint::reach("park.before_rename");
   RILL_TRY(files.rename(temporary, directory, kPark));
+  failpoint::reach("park.after_rename");
   RILL_TRY(files.sync_directory(environment.parked_directory(), kPark));
   spdlog::warn(
       "{}: this node had transactions up to {} that its primary does not have. They are kept in {}; the "

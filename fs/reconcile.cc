@@ -9,6 +9,7 @@
 #include "fs/database.h"
 #include "fs/sqlite/database_header.h"
 #include "fs/sqlite/journal.h"
+#include "replication/base/failpoint.h"
 
 namespace rillfs {
 namespace {
@@ -127,9 +128,11 @@ Result<bool> Database::reconcile_locked() {
   transaction.read = [this, page_size = transaction.page_size](Pgno pgno, MutableBytes into)
                          RILL_REQUIRES(mutex_) { return read_page_below(pgno, page_size, into); };
   bool changed = false;
+  failpoint::reach("reconcile.before_log");
   RILL_TRY(append_transaction(transaction, &changed));
   if (changed) {
     // The file is the only copy until the log has it for certain.
+    failpoint::reach("reconcile.before_sync");
     RILL_TRY(sync_log());
     publish();
   }
@@ -144,6 +147,7 @@ Result<bool> Database::reconcile_locked() {
     not_settled_.clear();
   }
   if (replicated_) {
+    failpoint::reach("reconcile.before_unmark");
     RILL_TRY(remove_if_there(environment_.files, environment_.database_directory(info_.id) + "/unlogged",
                              kReconcile));
     environment_.backfilled(info_.id);

@@ -17,6 +17,7 @@
 #include "fs/parking.h"
 #include "fs/replay.h"
 #include "fs/sqlite/database_header.h"
+#include "replication/base/failpoint.h"
 
 namespace rillfs {
 namespace {
@@ -31,6 +32,7 @@ std::string name_of(const std::string& path) {
 Result<void> remove_companions(FileSystem& files, const std::string& file) {
   for (const char* suffix : {"-wal", "-shm", "-journal"}) {
     RILL_TRY(remove_if_there(files, file + suffix, kRecover));
+    failpoint::reach("recovery.between_companions");
   }
   return {};
 }
@@ -60,6 +62,7 @@ Result<std::uint64_t> inode_of(const std::string& path) {
 
 Result<void> Databases::recover() {
   FileSystem& files = environment_.files;
+  failpoint::reach("recovery.begun");
   for (const std::string& directory : {environment_.tree_directory(), environment_.databases_directory(),
                                        environment_.spool_directory(), environment_.parked_directory()}) {
     RILL_TRY(files.make_directories(directory, kRecover));
@@ -76,6 +79,7 @@ Result<void> Databases::recover() {
     if (auto recovered = recover_one(DatabaseId{*id}); !recovered)
       RILL_TRY(met_damage(DatabaseId{*id}, recovered.error()));
   }
+  failpoint::reach("recovery.done");
   return end_settling_attached();
 }
 
@@ -104,6 +108,7 @@ Result<void> Databases::set_apart(const std::string& directory, DatabaseId id, c
 Result<void> Databases::recover_one(DatabaseId id) {
   FileSystem& files = environment_.files;
   const std::string directory = environment_.database_directory(id);
+  failpoint::reach("recovery.before_database");
   RILL_ASSIGN(bool unfinished, never_completed(files, directory));
   if (unfinished) return remove_tree(files, directory, kRecover);
   RILL_ASSIGN(auto info, load_database_info(files, directory, id));
@@ -138,15 +143,19 @@ Result<void> Databases::recover_one(DatabaseId id) {
   const bool behind = end.txid != base.position.txid || !end.same_place(content.position());
   if (behind) {
     // Content that came without a transaction is newer than the log: then only the checksums are brought up.
+    failpoint::reach("recovery.before_replay");
     RILL_ASSIGN(auto scratch, files.open_unnamed(environment_.spool_directory(), kRecover));
     RILL_ASSIGN(Replayed replayed, replay(files, directory + "/log", id, base.position, end.txid,
                                           unlogged ? *scratch : *file, content));
     spdlog::info("{}: replayed {} transactions ({} pages) to {}", info.path, replayed.records, replayed.pages,
                  to_text(end));
     if (!unlogged) {
+      failpoint::reach("recovery.before_sync");
       RILL_TRY(file->sync_data(kRecover));
       RILL_TRY(opened.log->sync());
+      failpoint::reach("recovery.before_base");
       RILL_TRY(save_base(files, directory, end, content));
+      failpoint::reach("recovery.after_base");
       base = {end, end, content.page_size()};
     }
   }
@@ -159,7 +168,9 @@ Result<void> Databases::recover_one(DatabaseId id) {
     if (settled) RILL_TRY(database->write_back());
   }
   // What could not be taken over yet may need them.
+  failpoint::reach("recovery.before_companions");
   if (!database->has_unlogged_writes()) RILL_TRY(remove_companions(files, file_path));
+  failpoint::reach("recovery.after_companions");
   RILL_ASSIGN(std::uint64_t parent, inode_of(environment_.tree_directory() + parent_of(info.path)));
   RILL_ASSIGN(std::uint64_t root, inode_of(environment_.tree_directory()));
   Lock lock(mutex_);
@@ -236,13 +247,16 @@ Result<void> Database::write_back() {
 Result<void> Database::close(const std::string& tree_path) {
   const bool idle = applied_position().same_place(published());
   if (!has_unlogged_writes()) {
+    failpoint::reach("close.before_write_back");
     if (environment_.primary) RILL_TRY(write_back());
+    failpoint::reach("close.after_write_back");
     if (idle) RILL_TRY(advance_base(true));
     bool complete = false;
     {
       Lock lock(mutex_);
       complete = file_holds_ && file_holds_->same_place(content_.position());
     }
+    failpoint::reach("close.before_companions");
     if (complete) return remove_companions(environment_.files, tree_path);
   }
   return {};

@@ -1,5 +1,6 @@
 #include "fs/replay.h"
 
+#include "replication/base/failpoint.h"
 #include "replication/log/reader.h"
 #include "replication/ltx/checksum.h"
 #include "replication/ltx/decoder.h"
@@ -16,6 +17,7 @@ Result<std::vector<PageChange>> write_pages(ByteSource& source, File& target, st
   for (;;) {
     RILL_ASSIGN(auto page, decoder.next());
     if (!page) break;
+    failpoint::reach("recovery.before_page");
     RILL_TRY(target.write_at(page->data, (std::uint64_t{page->pgno.value} - 1) * page_size, kReplay));
     changes.push_back({page->pgno, ltx::page_checksum(page->pgno, page->data)});
   }
@@ -44,6 +46,7 @@ Result<Replayed> replay(FileSystem& files, const std::string& log_directory, Dat
                                                  " does not bring every page that it adds");
     }
     RILL_TRY(target.truncate(std::uint64_t{record->commit.value} * record->page_size, kReplay));
+    failpoint::reach("recovery.after_record");
     ++replayed.records;
     replayed.pages += changes.size();
     if (!counted) continue;

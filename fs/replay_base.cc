@@ -6,6 +6,7 @@
 
 #include "fs/json_file.h"
 #include "replication/base/bytes.h"
+#include "replication/base/failpoint.h"
 #include "replication/ltx/checksum.h"
 #include "replication/ltx/header.h"
 
@@ -133,6 +134,7 @@ Result<StoredBase> load_base(FileSystem& files, const std::string& directory) {
 Result<void> save_base(FileSystem& files, const std::string& directory, const Position& position,
                        const Content& content) {
   const Position& at = content.position();
+  failpoint::reach("base.before_sums");
   if (at.txid.value != 0) {
     Buffer bytes(kHeaderSize + content.sums().size() * 8);
     std::uint8_t* to = bytes.data() + kHeaderSize;
@@ -152,7 +154,9 @@ Result<void> save_base(FileSystem& files, const std::string& directory, const Po
   }
   nlohmann::json json{
       {"base", to_json(position)}, {"sums_at", to_json(at)}, {"page_size", content.page_size()}};
+  failpoint::reach("base.before_record");
   RILL_TRY(save_json(files, directory + "/base.json", json, kSave));
+  failpoint::reach("base.before_stale_sums");
   return remove_stale_sums(files, directory, at);
 }
 

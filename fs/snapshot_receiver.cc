@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include "fs/image_reader.h"
+#include "replication/base/failpoint.h"
 #include "replication/ltx/checksum.h"
 
 namespace rillfs {
@@ -19,6 +20,7 @@ Result<std::unique_ptr<SnapshotReceiver>> SnapshotReceiver::begin(Environment& e
   receiver->path_ = environment.spool_directory() + "/snapshot-" + to_hex(info.id.value);
   RILL_ASSIGN(receiver->file_, environment.files.open(receiver->path_, OpenMode::kCreate, kLabel));
   RILL_TRY(receiver->file_->truncate(0, kLabel));
+  failpoint::reach("snapshot.begun");
   return receiver;
 }
 
@@ -53,6 +55,7 @@ Result<void> SnapshotReceiver::copy_until(Pgno end) {
                 old_->read_at(MutableBytes(chunk).first(wanted * page_size_), offset, kLabel));
     const std::size_t pages = got / page_size_;  // a part of one is none
     RILL_TRY(file_->write_at(Bytes(chunk).first(pages * page_size_), offset, kLabel));
+    failpoint::reach("difference.after_copy");
     for (std::size_t i = 0; i < pages; ++i) {
       const Pgno pgno{next_old_.value + static_cast<std::uint32_t>(i)};
       if (pgno == ltx::lock_pgno(page_size_)) continue;
@@ -70,7 +73,9 @@ Result<void> SnapshotReceiver::page(Pgno pgno, Bytes data) {
   }
   // Pages come in ascending order; a gap is the lock page, or a page that a change set will bring.
   sums_.set(pgno, ltx::page_checksum(pgno, data));
-  return file_->write_at(data, (std::uint64_t{pgno.value} - 1) * page_size_, kLabel);
+  RILL_TRY(file_->write_at(data, (std::uint64_t{pgno.value} - 1) * page_size_, kLabel));
+  failpoint::reach("snapshot.after_page");
+  return {};
 }
 
 Result<void> SnapshotReceiver::change_set(const stream::ChangeSetInfo& info,
@@ -106,6 +111,7 @@ Result<void> SnapshotReceiver::verify() {
                       "the snapshot sums up to " + to_hex(rolling.value) + ", not to " + to_text(position_));
   }
   RILL_TRY(file_->truncate(std::uint64_t{sums_.count().value} * page_size_, kLabel));
+  failpoint::reach("snapshot.before_sync");
   return file_->sync_data(kLabel);
 }
 

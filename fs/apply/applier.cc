@@ -14,6 +14,7 @@
 #include "fs/apply/local_names.h"
 #include "fs/databases.h"
 #include "fs/sqlite/database_header.h"
+#include "replication/base/failpoint.h"
 #include "replication/ltx/decoder.h"
 
 namespace rillfs::apply {
@@ -138,7 +139,9 @@ Result<void> Applier::apply_record(const log::RecordInfo& record) {
   RILL_TRY(appender_ ? append(pages, record) : write(pages, record));
   wal_mode_ = pages.wal_mode().value_or(wal_mode_);
   database_->set_wal_mode(wal_mode_ || appender_ != nullptr);
+  failpoint::reach("apply.before_position");
   database_->applied(record.post_position(), appender_ == nullptr);
+  failpoint::reach("apply.after_position");
   databases_.progressed(*database_);
   const bool readers = database_->application_handles() > 0;
   if (pages.wal_mode() && wal_mode_ && !appender_ && readers) return open_appender();
@@ -215,6 +218,7 @@ Result<void> Applier::open_appender() {
     return make_error(ErrorCode::kBusy, "a change set is half written");
   }
   writer_.reset();
+  failpoint::reach("apply.wal.before_open");
   RILL_ASSIGN(auto opened, WalAppender::open(path(), WalAppenderOptions{}, clock_, random_));
   if (options_.candidate) RILL_TRY(opened->hold_writer_lock(true));
   appender_ = std::move(opened);
@@ -230,7 +234,9 @@ Result<void> Applier::close_appender() {
   warm_ = false;
   // First: without a WAL an application's write to the file would be no checkpoint.
   database_->set_wal_mode(wal_mode_);
+  failpoint::reach("apply.wal.before_close");
   RILL_TRY(closing->close(CloseMode::kCheckpointAndDelete));
+  failpoint::reach("apply.wal.after_close");
   closing.reset();
   // Gone, if nobody else has it open: then all of it is in the file. Asked of the backing tree, since a mount
   // that somebody has detached meanwhile shows nothing at all.
@@ -243,7 +249,9 @@ void Applier::checkpoint_soon(const WalState& state) {
   if (state.frames - state.backfilled < options_.checkpoint_frames || checkpointing_.exchange(true)) return;
   // Off the strand: change sets go on being applied meanwhile.
   boost::asio::post(threads_.executor(), [self = shared_from_this(), appender = appender_] {
+    failpoint::reach("apply.wal.before_checkpoint");
     auto checkpointed = appender->checkpoint_passive();
+    failpoint::reach("apply.wal.after_checkpoint");
     if (!checkpointed && checkpointed.error().code != ErrorCode::kBusy) {
       spdlog::warn("{}: checkpoint: {}", self->database_->path(), checkpointed.error().message);
     }
@@ -336,13 +344,16 @@ Result<void> Applier::move_to(const std::string& new_path) {
   if (!gives_way_) {
     if (auto aside = move_aside(mountpoint_, new_path)) databases_.gave_way(*aside, new_path);
   }
+  failpoint::reach("apply.rename.before");
   if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) < 0) {
     const Error failure = errno_error(errno, from);
     go_on_for_readers();
     return failure;
   }
   companions_of_ = from;
+  failpoint::reach("apply.rename.before_companions");
   RILL_TRY(move_companions());
+  failpoint::reach("apply.rename.after");
   go_on_for_readers();
   return {};
 }
@@ -394,7 +405,9 @@ Result<void> Applier::remove() {
   closed_ = true;
   Lock names(threads_.names());
   const std::string file = path();
+  failpoint::reach("apply.remove.before_unlink");
   if (::unlink(file.c_str()) < 0 && errno != ENOENT) return errno_error(errno, file);
+  failpoint::reach("apply.remove.after_unlink");
   for (const char* suffix : {"-wal", "-shm", "-journal"}) ::unlink((file + suffix).c_str());
   return {};
 }

@@ -2,6 +2,8 @@
 
 #include <limits>
 
+#include "replication/base/failpoint.h"
+
 namespace rillfs::apply {
 namespace {
 
@@ -52,7 +54,9 @@ Result<void> FrameWriter::flush() {
   RILL_TRY(index_.reserve(header_.max_frame));
   std::uint32_t frame = header_.max_frame - static_cast<std::uint32_t>(unwritten_.size());
   for (const Pgno pgno : unwritten_) RILL_TRY(index_.insert(++frame, pgno));
+  failpoint::reach("apply.wal.before_frames");
   RILL_TRY(wal_.write_at(buffer_, buffer_offset_));
+  failpoint::reach("apply.wal.after_frames");
   buffer_offset_ += buffer_.size();
   buffer_.clear();
   unwritten_.clear();

@@ -7,6 +7,7 @@
 
 #include "fs/sqlite/database_header.h"
 #include "fs/sqlite/journal.h"
+#include "replication/base/failpoint.h"
 
 namespace rillfs::apply {
 namespace {
@@ -133,10 +134,14 @@ Result<void> RollbackWriter::write_pages(PageSource& pages, Pgno commit, std::ui
     if (!page) break;
     const std::uint64_t offset = std::uint64_t{page->pgno.value - 1} * page_size;
     half_written_ = true;
+    failpoint::reach("apply.file.before_page");
     RILL_TRY(file_.write_at(page->data, offset));
   }
   half_written_ = true;
-  return file_.truncate(std::uint64_t{commit.value} * page_size);
+  failpoint::reach("apply.file.before_truncate");
+  RILL_TRY(file_.truncate(std::uint64_t{commit.value} * page_size));
+  failpoint::reach("apply.file.after_truncate");
+  return {};
 }
 
 Result<void> RollbackWriter::hold_reserved(bool hold) {

@@ -5,6 +5,7 @@
 #include "fs/apply/frame_writer.h"
 #include "fs/sqlite/database_header.h"
 #include "fs/sqlite/journal.h"
+#include "replication/base/failpoint.h"
 
 namespace rillfs::apply {
 namespace {
@@ -106,7 +107,9 @@ Result<AppendResult> WalAppender::append_locked(PageSource& pages, Pgno commit, 
     RILL_ASSIGN(page, checked.next());
   }
   RILL_ASSIGN(header, writer.finish(commit));
+  failpoint::reach("apply.wal.before_publish");
   index_.publish(header);
+  failpoint::reach("apply.wal.after_publish");
   RILL_ASSIGN(result.state, state_of(header));
   return result;
 }
@@ -136,6 +139,7 @@ Result<bool> WalAppender::try_restart(WalIndexHeader& header) {
   header.salts = {header.salts.first + 1, static_cast<std::uint32_t>(random_.next())};
   index_.publish(header);
   index_.reset_checkpoint_info();
+  failpoint::reach("apply.wal.after_restart");
   RILL_ASSIGN(const struct stat status, wal_.status());
   if (static_cast<std::uint64_t>(status.st_size) > options_.wal_size_keep) RILL_TRY(wal_.truncate(0));
   return true;

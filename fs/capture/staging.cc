@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <bit>
+#include <cerrno>
 #include <cstring>
+
+#include "replication/base/failpoint.h"
 
 namespace rillfs {
 namespace {
@@ -28,6 +31,26 @@ Result<void> Staging::require_file(FileSystem& files, const std::string& directo
   if (file_) return {};
   RILL_ASSIGN(file_, files.open_unnamed(directory, kStage));
   return {};
+}
+
+void Staging::mark(std::uint64_t sector) {
+  if (!has(sector)) ++marked_;
+  sectors_[sector / 64] |= std::uint64_t{1} << (sector % 64);
+}
+
+// The commit writes everything once more into the log, and the file may grow by it. If room is missing only
+// then, the call that ends the journal fails, of which SQLite says "disk I/O error"; of a write it says
+// "full".
+Result<void> Staging::require_room(FileSystem& files, const std::string& directory, std::uint64_t offset,
+                                   std::uint64_t size) const {
+  constexpr std::uint64_t kSlack = 64 * 1024;
+  bool takes_room = false;
+  for (std::uint64_t sector = offset / kSector; sector * kSector < offset + size; ++sector)
+    takes_room = takes_room || !has(sector);
+  if (!takes_room) return {};
+  const std::uint64_t staged = marked_ * kSector + size;
+  if (files.room(directory) >= size + 2 * staged + kSlack) return {};
+  return errno_error(ENOSPC, "transaction: no room is left to commit it");
 }
 
 std::uint64_t Staging::present_size(File& below) const {
@@ -68,6 +91,7 @@ bool Staging::holds(File& below, Bytes bytes, std::uint64_t offset) const {
 Result<void> Staging::stage(FileSystem& files, const std::string& directory, File& below, Bytes bytes,
                             std::uint64_t offset) {
   if (bytes.empty()) return {};
+  RILL_TRY(require_room(files, directory, offset, bytes.size()));
   RILL_TRY(require_file(files, directory));
   const std::uint64_t end = offset + bytes.size();
   const std::uint64_t size = present_size(below);
@@ -188,6 +212,7 @@ Result<void> Staging::copy_sectors(File& below, std::uint64_t sector, std::uint6
       RILL_ASSIGN(std::size_t got, file_->read_at(part, offset, kCopy));
       std::memset(part.data() + got, 0, part.size() - got);
       RILL_TRY(below.write_at(part, offset, kCopy));
+      failpoint::reach("journal.commit.between_copies");
     }
     sector = end;
   }
@@ -197,6 +222,7 @@ Result<void> Staging::copy_sectors(File& below, std::uint64_t sector, std::uint6
 void Staging::clear() {
   if (empty()) return;
   sectors_.clear();
+  marked_ = 0;
   size_.reset();
   below_limit_ = UINT64_MAX;
   if (file_ && !file_->truncate(0, kStage)) file_.reset();  // a new one next time

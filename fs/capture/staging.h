@@ -44,7 +44,10 @@ class Staging {
 
  private:
   bool has(std::uint64_t sector) const;
-  void mark(std::uint64_t sector) { sectors_[sector / 64] |= std::uint64_t{1} << (sector % 64); }
+  void mark(std::uint64_t sector);
+  /// kNoSpace unless the commit will find room for these bytes, too.
+  Result<void> require_room(FileSystem& files, const std::string& directory, std::uint64_t offset,
+                            std::uint64_t size) const;
   /// Behind the last staged sector, rounded up.
   std::uint64_t sector_end() const { return sectors_.empty() ? 0 : (sectors_.rbegin()->first + 1) * 64; }
   Result<void> stage(FileSystem& files, const std::string& directory, File& below, Bytes bytes,
@@ -59,6 +62,7 @@ class Staging {
   std::unique_ptr<File> file_;
   /// Bitmap, 64 sectors a word. Words without a bit may be absent: an application can write anywhere.
   std::map<std::uint64_t, std::uint64_t> sectors_;
+  std::uint64_t marked_ = 0;  ///< sectors in it; those that were cut off may still count
   std::optional<std::uint64_t> size_;
   /// Bytes of `below` at or beyond this offset are cut off, even if the size has grown again.
   std::uint64_t below_limit_ = UINT64_MAX;

@@ -389,6 +389,8 @@ std::string_view to_string(RequestKind kind) {
 }
 
 int to_errno(const Error& error) {
+  // Of a quota SQLite would say "disk I/O error": it knows one way only of being told that there is no room.
+  if (error.code == ErrorCode::kNoSpace) return ENOSPC;
   if (error.errno_value != 0) return error.errno_value;
   switch (error.code) {
     case ErrorCode::kNoSpace:

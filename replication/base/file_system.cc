@@ -3,11 +3,14 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+
+#include "replication/base/failpoint.h"
 
 namespace rillfs {
 namespace {
@@ -48,6 +51,9 @@ class PosixFile final : public File {
 
   Result<void> write_at(Bytes bytes, std::uint64_t offset, Label label) override {
     require_own_table();
+    auto allowed = failpoint::attempt("file.write", label);
+    if (!allowed && !failpoint::writes_half()) return allowed;
+    if (!allowed) bytes = bytes.first(bytes.size() / 2);
     std::size_t done = 0;
     while (done < bytes.size()) {
       ssize_t n = uninterrupted([&] {
@@ -57,11 +63,12 @@ class PosixFile final : public File {
       if (n == 0) return errno_error(EIO, describe(label, path_));
       done += static_cast<std::size_t>(n);
     }
-    return {};
+    return allowed;
   }
 
   Result<void> truncate(std::uint64_t size, Label label) override {
     require_own_table();
+    RILL_TRY(failpoint::attempt("file.truncate", label));
     if (uninterrupted([&] { return ::ftruncate(fd_, static_cast<off_t>(size)); }) < 0) {
       return errno_error(errno, describe(label, path_));
     }
@@ -90,6 +97,7 @@ class PosixFile final : public File {
 
   Result<void> sync_data(Label label) override {
     require_own_table();
+    RILL_TRY(failpoint::attempt("file.sync", label));
     if (::fdatasync(fd_) < 0) return errno_error(errno, describe(label, path_));
     return {};
   }
@@ -156,12 +164,15 @@ Result<void> File::read_exact_at(MutableBytes into, std::uint64_t offset, Label 
 }
 
 Result<std::unique_ptr<File>> PosixFileSystem::open(const std::string& path, OpenMode mode, Label label) {
+  const bool creates = mode == OpenMode::kCreate || mode == OpenMode::kCreateNew;
+  if (creates) RILL_TRY(failpoint::attempt("file.create", label));
   int fd = uninterrupted([&] { return ::open(path.c_str(), open_flags(mode) | O_CLOEXEC, 0644); });
   if (fd < 0) return errno_error(errno, describe(label, path));
   return adopt_file(fd, path);
 }
 
 Result<std::unique_ptr<File>> PosixFileSystem::open_unnamed(const std::string& directory, Label label) {
+  RILL_TRY(failpoint::attempt("file.create", label));
   int fd = uninterrupted([&] { return ::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600); });
   if (fd >= 0) return adopt_file(fd, directory + "/(unnamed)");
   if (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT)
@@ -175,16 +186,19 @@ Result<std::unique_ptr<File>> PosixFileSystem::open_unnamed(const std::string& d
 }
 
 Result<void> PosixFileSystem::rename(const std::string& from, const std::string& to, Label label) {
+  RILL_TRY(failpoint::attempt("file.rename", label));
   if (::rename(from.c_str(), to.c_str()) < 0) return errno_error(errno, describe(label, from + " -> " + to));
   return {};
 }
 
 Result<void> PosixFileSystem::remove(const std::string& path, Label label) {
+  RILL_TRY(failpoint::attempt("file.remove", label));
   if (::remove(path.c_str()) < 0) return errno_error(errno, describe(label, path));
   return {};
 }
 
 Result<void> PosixFileSystem::make_directories(const std::string& path, Label label) {
+  RILL_TRY(failpoint::attempt("file.make_directory", label));
   if (::mkdir(path.c_str(), 0755) == 0) return {};
   int error = errno;
   if (error == EEXIST) return require_directory(path, label);
@@ -218,6 +232,7 @@ Result<std::vector<DirectoryEntry>> PosixFileSystem::list(const std::string& pat
 }
 
 Result<void> PosixFileSystem::sync_directory(const std::string& path, Label label) {
+  RILL_TRY(failpoint::attempt("file.sync_directory", label));
   int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return errno_error(errno, describe(label, path));
   int error = ::fsync(fd) < 0 ? errno : 0;
@@ -231,6 +246,13 @@ Result<bool> PosixFileSystem::exists(const std::string& path, Label label) {
   if (::lstat(path.c_str(), &status) == 0) return true;
   if (errno == ENOENT || errno == ENOTDIR) return false;
   return errno_error(errno, describe(label, path));
+}
+
+std::uint64_t PosixFileSystem::room(const std::string& directory) {
+  struct statvfs status {};
+  if (::statvfs(directory.c_str(), &status) < 0) return UINT64_MAX;
+  // What is reserved is reserved for root.
+  return std::uint64_t{::geteuid() == 0 ? status.f_bfree : status.f_bavail} * status.f_frsize;
 }
 
 Result<void> remove_if_there(FileSystem& files, const std::string& path, Label label) {

@@ -75,6 +75,11 @@ class FileSystem {
   virtual Result<std::vector<DirectoryEntry>> list(const std::string& path, Label label) = 0;
   virtual Result<void> sync_directory(const std::string& path, Label label) = 0;
   virtual Result<bool> exists(const std::string& path, Label label) = 0;
+  /// Bytes that files there can still grow by, as far as is known; quotas are not.
+  virtual std::uint64_t room(const std::string& directory) {
+    (void)directory;
+    return UINT64_MAX;
+  }
 };
 
 /// The kernel's file system.
@@ -88,6 +93,7 @@ class PosixFileSystem final : public FileSystem {
   Result<std::vector<DirectoryEntry>> list(const std::string& path, Label label) override;
   Result<void> sync_directory(const std::string& path, Label label) override;
   Result<bool> exists(const std::string& path, Label label) override;
+  std::uint64_t room(const std::string& directory) override;
 };
 
 /// Takes over `fd`, which the File closes.

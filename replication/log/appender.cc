@@ -1,5 +1,6 @@
 #include <utility>
 
+#include "replication/base/failpoint.h"
 #include "replication/log/log.h"
 #include "replication/ltx/header.h"
 
@@ -44,6 +45,7 @@ Result<void> Appender::flush() {
     failed_ = written.error();
     return written;
   }
+  failpoint::reach("log.stream.after_write");
   flushed_ += buffer_.size();
   buffer_.clear();
   return {};
@@ -81,7 +83,9 @@ Result<RecordInfo> Appender::write_rest() {
   RILL_TRY(file_->read_exact_at(trailer, start + size - sizeof trailer, kAppend));
   RILL_TRY(check_image(record_, header, trailer));
   RecordInfo info = log_->complete(record_, before_, size, ltx::parse_trailer(trailer).file);
+  failpoint::reach("log.stream.before_envelope");
   RILL_TRY(file_->write_at(encode(info), offset_, kAppend));
+  failpoint::reach("log.stream.after_envelope");
   return info;
 }
 

@@ -1,5 +1,6 @@
 #include "replication/log/log.h"
 
+#include "replication/base/failpoint.h"
 #include "replication/base/mutex.h"
 #include "replication/ltx/header.h"
 
@@ -86,6 +87,7 @@ Result<std::shared_ptr<File>> Log::create_segment(const std::string& path, const
 Result<void> Log::start_segment(const LogState& start) {
   Txid first = start.position.txid.next();
   RILL_ASSIGN(std::shared_ptr<File> file, create_segment(path_of(first), start));
+  failpoint::reach("log.roll.before_directory_sync");
   if (auto synced = files_.sync_directory(directory_, kRoll); !synced) return poison(synced.error());
   Lock lock(mutex_);
   file_ = std::move(file);
@@ -115,7 +117,9 @@ Log::Tail Log::tail() const {
 Result<void> Log::roll() {
   RILL_TRY(sync());  // only the last segment may hold what is not durable
   undo_.reset();
+  failpoint::reach("log.roll.before_segment");
   auto started = start_segment(end());
+  failpoint::reach("log.roll.after_segment");
   if (!started && started.error().code != ErrorCode::kNoSpace) return poison(started.error());
   return started;
 }
@@ -143,9 +147,11 @@ Result<RecordInfo> Log::append(const NewRecord& record, Bytes image) {
   buffer_.assign(envelope.begin(), envelope.end());
   append_bytes(buffer_, image);
   buffer_.resize(record_size(image.size()));
+  failpoint::reach("log.append.before_write");
   if (auto written = at.file->write_at(buffer_, at.offset, kAppend); !written) {
     return clean_up(written.error());
   }
+  failpoint::reach("log.append.after_write");
   appended(info);
   return info;
 }
@@ -201,7 +207,9 @@ Result<void> Log::sync() {
   const Txid txid = end_.position.txid;
   std::shared_ptr<File> file = file_;
   lock.unlock();
+  failpoint::reach("log.sync.before");
   auto result = file->sync_data(kSync);
+  failpoint::reach("log.sync.after");
   lock.lock();
   syncing_ = false;
   if (result) {
@@ -243,7 +251,9 @@ Result<void> Log::retain(Txid keep_after, std::optional<Txid> pinned) {
       if (total <= options_.retain_bytes && oldest.last_timestamp_ms >= oldest_ms) return {};
       path = path_of(oldest.first);
     }
+    failpoint::reach("log.retain.before_unlink");
     RILL_TRY(remove_if_there(files_, path, kRetain));
+    failpoint::reach("log.retain.after_unlink");
     Lock lock(mutex_);
     segments_.pop_front();
   }
@@ -305,9 +315,15 @@ Result<void> Log::replace_all(std::shared_ptr<File> file, const RecordInfo& reco
   if (poisoned_) return *poisoned_;
   // From here on the disk is in between: whatever fails, opening the log again settles it.
   auto replace = [&]() RILL_REQUIRES(mutex_) -> Result<void> {
+    failpoint::reach("log.reset.before_rename");
     RILL_TRY(files_.rename(directory_ + kResetUnfinished, directory_ + kResetDone, kReset));
+    failpoint::reach("log.reset.after_rename");
     RILL_TRY(files_.sync_directory(directory_, kReset));
-    for (const SegmentInfo& segment : segments_) RILL_TRY(files_.remove(path_of(segment.first), kReset));
+    for (const SegmentInfo& segment : segments_) {
+      RILL_TRY(files_.remove(path_of(segment.first), kReset));
+      failpoint::reach("log.reset.after_unlink");
+    }
+    failpoint::reach("log.reset.before_last_rename");
     RILL_TRY(files_.rename(directory_ + kResetDone, path_of(record.min_txid), kReset));
     return files_.sync_directory(directory_, kReset);
   };
@@ -315,6 +331,7 @@ Result<void> Log::replace_all(std::shared_ptr<File> file, const RecordInfo& reco
     poisoned_ = replaced.error();
     return replaced;
   }
+  failpoint::reach("log.reset.after");
   file_ = std::move(file);
   segments_.assign(1, {record.min_txid, kSegmentHeaderSize + record_size(record.image_size), record.max_txid,
                        record.timestamp_ms});

@@ -125,13 +125,14 @@ class Node:
         line += [*self.options, str(self.mountpoint)]
         return line + (["--", *command] if command else [])
 
-    def spawn(self, *command):
-        """Starts it and does not wait."""
+    def spawn(self, *command, environment=None):
+        """Starts it and does not wait. `environment`: variables it has besides ours."""
         assert self.process is None, f"{self.name} runs already"
         self.log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(self.command(*command), stdin=subprocess.DEVNULL, stdout=log,
-                                            stderr=log, cwd=self.directory)
+                                            stderr=log, cwd=self.directory,
+                                            env={**os.environ, **(environment or {})})
         watch.tell(f"daemon {self.process.pid} {self.mountpoint}")
         return self
 
