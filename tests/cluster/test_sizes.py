@@ -1,8 +1,10 @@
-"""Databases beyond 1 GiB, where SQLite's locks lie in a page that is never used, and beyond 4 GiB.
+"""Databases beyond 1 GiB, where SQLite's locks lie in a page that is never used, and beyond 4 GiB; transactions that
+are larger than what a daemon may take of memory.
 
 RILLFS_TEST_LARGE=1 tries 4 GiB and more page sizes; they need some minutes and 20 GB of disk."""
 
 import os
+import shutil
 import sqlite3
 
 import pytest
@@ -68,3 +70,35 @@ def test_database_grows_beyond(make_cluster, tmp_path, size, page_size, mode):
     cluster.primary.execute(name, "VACUUM")
     assert cluster.primary.path(name).stat().st_size < 16 << 20
     cluster.check(name)
+
+
+def peak_mib(node):
+    for line in open(f"/proc/{node.process.pid}/status"):
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) // 1024
+    raise AssertionError("no VmHWM")
+
+
+@pytest.mark.deadline(120)
+@pytest.mark.parametrize("mode", ["WAL", "DELETE"])
+def test_transaction_of_256_mib_takes_little_memory(make_cluster, mode):
+    """As much as a page table of it: a limit of the daemon's memory is no limit of a transaction."""
+    cluster = make_cluster()
+    with cluster.primary.sqlite("a.db") as connection:
+        connection.execute(f"PRAGMA journal_mode={mode}")
+        connection.execute("CREATE TABLE t(a, b, c)")
+        connection.execute("BEGIN")
+        for i in range(32):
+            connection.execute("INSERT INTO t VALUES(?, 0, randomblob(8388608))", (i,))
+        connection.execute("COMMIT")
+    connection.close()
+    rows_arrive(cluster, "a.db", "t", 32, timeout=60)
+    for node in cluster.nodes:
+        assert peak_mib(node) < 128, f"{node.name}: {peak_mib(node)} MiB"
+    late = cluster.replica
+    late.stop()
+    shutil.rmtree(late.data)
+    late.start()  # the same as a snapshot
+    rows_arrive(cluster, "a.db", "t", 32, timeout=60)
+    for node in cluster.nodes:
+        assert peak_mib(node) < 128, f"{node.name}: {peak_mib(node)} MiB"
