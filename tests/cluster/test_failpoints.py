@@ -286,12 +286,26 @@ while True:
 """
 
 
+def restart_the_wal(run_):
+    """That takes a change set which comes after a checkpoint, which a large one starts, has ended; and somebody
+    who has the database open and does not read just then."""
+    run_.cluster.app(run_.replica.path("main.db")).sql("SELECT count(*) FROM one")
+    for n in range(40):
+        size = 3000 if n % 2 else 6_000_000
+        run_.primary.execute("main.db", f"INSERT INTO marker VALUES(randomblob({size}))")
+        position = run_.primary.txid("main.db")
+        wait_until(lambda: not run_.replica.running or run_.replica.txid("main.db") == position, 20, "the replica")
+        if not run_.replica.running:
+            return
+
+
 @pytest.mark.parametrize("name, mode, i", cases(where=is_on_replica))
 @pytest.mark.deadline(120)
 def test_replica_dies_at(name, mode, i, templates, clusters):
     run_ = Run(templates, clusters, mode)
     run_.start(run_.replica, name)
     reader = None
+    restart = name == "apply.wal.after_restart"
     if run_.replica.running and mode == "WAL":
         reader = script(READER, run_.replica.path("main.db"))
     assert run_.work() == 0, run_.errors()
@@ -300,6 +314,8 @@ def test_replica_dies_at(name, mode, i, templates, clusters):
     wait_until(lambda: not run_.replica.running or run_.replica.txid("main.db") == position, 20, "the replica")
     if reader:
         end(reader, kill=True)
+    if restart and run_.replica.running:
+        restart_the_wal(run_)
     if run_.replica.running:
         run_.replica.process.terminate()
     died_at(run_.replica, name)
