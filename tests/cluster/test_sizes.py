@@ -44,6 +44,7 @@ def test_database_grows_beyond(make_cluster, tmp_path, size, page_size, mode):
     just_below(tmp_path / name, size, page_size)
     rows = -(-size // 500_000_000)
     run("cp", "--sparse=always", tmp_path / name, cluster.primary.path(name), timeout=300)
+    (tmp_path / name).unlink()
     rows_arrive(cluster, name, "t", rows, timeout=300)
     with cluster.primary.sqlite(name) as connection:
         connection.execute(f"PRAGMA journal_mode={mode}")
