@@ -55,6 +55,7 @@ rm -rf "$results"
 mkdir -p "$results"
 failed_runs=0
 export ASAN_OPTIONS=abort_on_error=1:detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+export LSAN_OPTIONS=suppressions=$PWD/tests/lsan.supp:print_suppressions=0
 export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:suppressions=$PWD/tests/tsan.supp
 
 # unit PART SHARD SHARDS: one that hangs or dies, perhaps after its last test, counts as a failure of its own.

@@ -23,6 +23,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 RILLFS = os.environ.get("RILLFS", str(ROOT / "build" / "rillfs"))
+SANITIZED = "san" in pathlib.Path(RILLFS).parent.name  # takes more memory
 FIRST_PORT, PORTS = int(os.environ.get("RILLFS_TEST_PORTS", "21000")), 1000
 PYTHON = "/usr/bin/python3"
 

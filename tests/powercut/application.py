@@ -146,7 +146,8 @@ class Application:
     def write_back(self):
         """Some file's dirty pages go to the disk, unflushed, as when memory runs short."""
         data = pathlib.Path(self.spec["data"])
-        files = [path for path in data.glob("**/*") if path.is_file()]
+        # (os.walk passes over what is dropped meanwhile)
+        files = [pathlib.Path(top, name) for top, _, names in os.walk(data) for name in names]
         try:
             fd = os.open(self.dice.choice(files), os.O_RDONLY)
         except OSError:

@@ -6,6 +6,7 @@ import pathlib
 import random
 import shutil
 import sqlite3
+import traceback
 import threading
 import time
 
@@ -116,6 +117,12 @@ class Replay:
         if broken:
             raise Unusable(f"{node.name}: {broken}\n{node.log()}")
 
+    def context(self):
+        """What a finding needs to be understood: the nodes' last words, and where the check was."""
+        where = "".join(traceback.format_exc(limit=-4))
+        return "\n".join([where, *(f"--- {node.name}\n{node.log()[-2500:]}" for node in (self.primary, self.replica)
+                                   if node.log_path.exists())])
+
     def names(self, node):
         return sorted(str(path.relative_to(node.mountpoint)) for path in node.mountpoint.glob("**/*.db"))
 
@@ -188,11 +195,13 @@ class Replay:
     # --- with the replica
     def check_replica(self, positions, same_instant):
         address, self.replica.primary = self.replica.primary, "127.0.0.1:1"  # nobody is there
-        self.start(self.replica)
-        own = self.replicated(self.replica)
-        self.check_content(self.replica, None)
-        self.replica.kill()
-        self.replica.primary = address
+        try:
+            self.start(self.replica)
+            own = self.replicated(self.replica)
+            self.check_content(self.replica, None)
+            self.replica.kill()
+        finally:
+            self.replica.primary = address
         self.replica.start(timeout=30)
         self.wait_for_convergence()
         self.same(positions, self.positions(self.primary), "on the primary once a replica has come")
@@ -265,7 +274,7 @@ def replay(recording, cuts, directory, faults, replica_every, say, stop_at=None)
             kind = "lost" if isinstance(error, Lost) else \
                 "corrupt" if isinstance(error, (history.Corrupt, sqlite3.DatabaseError)) else "unusable"
             setattr(tally, kind, getattr(tally, kind) + 1)
-            say(f"{kind.upper()} {recording.name}, {cut}: {type(error).__name__}: {error}")
+            say(f"{kind.upper()} {recording.name}, {cut}: {type(error).__name__}: {error}\n{replayed.context()}")
             if stop_at and tally.corrupt + tally.lost + tally.unusable >= stop_at:
                 break
     tally.parked, tally.allowed_losses = replayed.parked, replayed.allowed_losses
