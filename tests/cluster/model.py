@@ -24,6 +24,7 @@ import os
 import pathlib
 import random
 import shutil
+import sqlite3
 import sys
 import tempfile
 import time
@@ -203,6 +204,15 @@ class Model:
             self.cluster.check_stopped(name)
 
     def run(self, seconds):
+        try:
+            self.work(seconds)
+        except (AssertionError, OSError, SqliteFailed, sqlite3.Error):
+            for database in self.databases.values():
+                print(f"{database.name}:", *database.history[-25:], sep="\n    ")
+            print(f"failed with seed {self.seed} at step {self.steps}\n{self.cluster.logs()}")
+            raise
+
+    def work(self, seconds):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             for _ in range(self.chance.randrange(20, 120)):
@@ -230,13 +240,7 @@ def main():
     model = Model(arguments.seed)
     try:
         with model:
-            try:
-                model.run(arguments.seconds)
-            except (AssertionError, OSError, SqliteFailed):
-                for database in model.databases.values():
-                    print(f"{database.name}:", *database.history[-25:], sep="\n    ")
-                print(f"failed with seed {model.seed} at step {model.steps}\n{model.cluster.logs()}")
-                raise
+            model.run(arguments.seconds)
     finally:
         support.watch.close()
     print(f"{model.steps} steps, {model.checks} checks, all equal")

@@ -1,6 +1,7 @@
 """A database in the mount and its model: a SQLite database outside, in which the same statements run."""
 
 import os
+import re
 import shutil
 import sqlite3
 
@@ -9,6 +10,11 @@ from support import App, wait_until
 PAGE_SIZES = [512, 1024, 2048, 4096, 8192, 16384, 32768, 65536]
 MODES = ["WAL", "WAL", "WAL", "DELETE", "TRUNCATE", "PERSIST"]
 ROWS = "SELECT id, a, length(b), hex(substr(b, 1, 8)) FROM t ORDER BY id"
+
+
+def in_database(database, statements):
+    """The same statements for the table of that database."""
+    return [re.sub(r"\b(INTO|UPDATE|FROM) t\b", rf"\1 {database}.t", statement) for statement in statements]
 
 
 class Modelled:
@@ -129,8 +135,9 @@ class Modelled:
         other.note(f"attached by {self.name}, {ending}")
         app = self.app()
         app.sql(f"ATTACH '{other.path()}' AS o", "BEGIN")
-        app.sql(*here, *(statement.replace("INTO t ", "INTO o.t ").replace("UPDATE t ", "UPDATE o.t ")
-                         .replace("FROM t ", "FROM o.t ") for statement in there), timeout=60)
+        # With their databases' names: SQLite would take a bare `t` for the other one's if this connection has not
+        # looked at its own database since the table was made.
+        app.sql(*in_database("main", here), *in_database("o", there), timeout=60)
         if ending == "killed":
             self.close_apps(kill=True)
             return other.close_apps(kill=True)

@@ -200,6 +200,13 @@ class Node:
     def rillfs_parked(self, *words, **options):
         return run(RILLFS, "parked", words[0], "--data", self.data, *words[1:], **options)
 
+    def memory_kib(self, what):
+        """VmRSS: what it takes now; VmHWM: the most that it has taken."""
+        for line in pathlib.Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith(what + ":"):
+                return int(line.split()[1])
+        raise AssertionError(f"no {what}")
+
     def status(self):
         return json.loads(self.rillfs("status", "--json").stdout)
 

@@ -261,6 +261,12 @@ def test_every_step_has_a_case():
     assert refused.returncode == 2 and "no.such.step" in refused.stderr
 
 
+def recovers_and_goes_on(run_, node, i):
+    run_.recover(node, recovery_steps(i))
+    run_.check()
+    run_.check_writes()
+
+
 @pytest.mark.parametrize("name, mode, i", cases(where=is_on_primary))
 @pytest.mark.deadline(120)
 def test_primary_dies_at(name, mode, i, templates, clusters):
@@ -272,9 +278,7 @@ def test_primary_dies_at(name, mode, i, templates, clusters):
     if run_.primary.running:
         run_.primary.process.terminate()
     died_at(run_.primary, name)
-    run_.recover(run_.primary, recovery_steps(i))
-    run_.check()
-    run_.check_writes()
+    recovers_and_goes_on(run_, run_.primary, i)
 
 
 # Has the database open for as long as it is there, so that it is in WAL mode on the replica.
@@ -319,9 +323,7 @@ def test_replica_dies_at(name, mode, i, templates, clusters):
     if run_.replica.running:
         run_.replica.process.terminate()
     died_at(run_.replica, name)
-    run_.recover(run_.replica, recovery_steps(i))
-    run_.check()
-    run_.check_writes()
+    recovers_and_goes_on(run_, run_.replica, i)
 
 
 def diverge(run_):

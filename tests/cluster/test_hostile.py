@@ -14,13 +14,6 @@ def connect(node):
     return socket.create_connection((host, int(port)), timeout=5)
 
 
-def resident_kib(node):
-    for line in open(f"/proc/{node.process.pid}/status"):
-        if line.startswith("VmRSS"):
-            return int(line.split()[1])
-    raise AssertionError("no VmRSS")
-
-
 def connections(node):
     """How many peers it holds on to."""
     port = int(node.address.rsplit(":", 1)[1])
@@ -43,7 +36,7 @@ def test_garbage_silence_and_slowness_disturb_nobody(make_cluster, seed):
     primary, chance = cluster.primary, random.Random(seed)
     primary.execute("app.db", "PRAGMA journal_mode=WAL", "CREATE TABLE t(a, b)")
     cluster.check("app.db")
-    before_kib = resident_kib(primary)
+    before_kib = primary.memory_kib("VmRSS")
     stop = threading.Event()
 
     def attack():
@@ -70,7 +63,7 @@ def test_garbage_silence_and_slowness_disturb_nobody(make_cluster, seed):
     wait_until(lambda: connections(primary) == 1, 30, "the silent ones to be given up", primary.log)
     for peer in silent:
         peer.close()
-    assert SANITIZED or resident_kib(primary) < before_kib + 64 * 1024
+    assert SANITIZED or primary.memory_kib("VmRSS") < before_kib + 64 * 1024
     assert primary.running and cluster.replica.running
     cluster.check("app.db")
 

@@ -73,11 +73,10 @@ def test_database_grows_beyond(make_cluster, tmp_path, size, page_size, mode):
     cluster.check(name)
 
 
-def peak_mib(node):
-    for line in open(f"/proc/{node.process.pid}/status"):
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) // 1024
-    raise AssertionError("no VmHWM")
+def takes_little_memory(cluster):
+    for node in cluster.nodes:
+        peak = node.memory_kib("VmHWM") // 1024
+        assert SANITIZED or peak < 128, f"{node.name}: {peak} MiB"
 
 
 @pytest.mark.deadline(120)
@@ -94,12 +93,10 @@ def test_transaction_of_256_mib_takes_little_memory(make_cluster, mode):
         connection.execute("COMMIT")
     connection.close()
     rows_arrive(cluster, "a.db", "t", 32, timeout=60)
-    for node in cluster.nodes:
-        assert SANITIZED or peak_mib(node) < 128, f"{node.name}: {peak_mib(node)} MiB"
+    takes_little_memory(cluster)
     late = cluster.replica
     late.stop()
     shutil.rmtree(late.data)
     late.start()  # the same as a snapshot
     rows_arrive(cluster, "a.db", "t", 32, timeout=60)
-    for node in cluster.nodes:
-        assert SANITIZED or peak_mib(node) < 128, f"{node.name}: {peak_mib(node)} MiB"
+    takes_little_memory(cluster)
