@@ -210,6 +210,14 @@ class Database : public std::enable_shared_from_this<Database> {
   /// all of them, so that it can become the replay base.
   void applied(const Position& position, bool file_complete);
   Position applied_position() const;
+  /// Change sets up to here are about to be shown: appended to the WAL, from where any checkpoint may take
+  /// them, or written to the file. `make_durable` before the latter, so that no lock is held while the disk
+  /// works; else the first write to the file waits for it.
+  void applying(Txid txid) { applying_ = txid.value; }
+  /// The log up to `txid` survives a power cut.
+  bool is_durable(Txid txid) const;
+  /// Until all of the log is. Not on a mount thread: the log's descriptor means nothing there.
+  Result<void> make_durable();
   /// The database file itself has reached `position`: it can become the replay base.
   void file_holds(const Position& position);
   /// What the applied page 1 says.
@@ -254,6 +262,8 @@ class Database : public std::enable_shared_from_this<Database> {
   struct Prepared;
   Result<Prepared> append_staged() RILL_REQUIRES(mutex_);
   void show_staged(const Prepared& prepared) RILL_REQUIRES(mutex_);
+  /// Bytes of the file as the transaction leaves it.
+  Result<std::uint64_t> staged_size() const RILL_REQUIRES(mutex_);
   Result<Transaction> staged_transaction() RILL_REQUIRES(mutex_);
   bool committed_wal_mode(const Transaction& transaction) const RILL_REQUIRES(mutex_);
   Result<void> note_journal_header(File& journal) RILL_REQUIRES(mutex_);
@@ -271,6 +281,9 @@ class Database : public std::enable_shared_from_this<Database> {
   Result<void> begin_unlogged_write() RILL_REQUIRES(mutex_);
   void note_unlogged_write() RILL_REQUIRES(mutex_);
   bool captures(Caller caller) const;
+  /// The write-ahead rule: before anything committed goes into the file, the log that has it is durable. Else
+  /// a power cut could leave pages in the file that the log has never heard of.
+  Result<void> log_before_file() RILL_EXCLUDES(mutex_);
   bool base_is_due(bool force) const RILL_REQUIRES(mutex_);
   Result<void> save_synced_base(log::Log& log, const Position& holds, const Content& content)
       RILL_EXCLUDES(mutex_);
@@ -348,12 +361,12 @@ class Database : public std::enable_shared_from_this<Database> {
   /// Where the log ended when the base was recorded.
   std::uint64_t base_log_offset_ RILL_GUARDED_BY(mutex_) = 0;
   std::unordered_map<const void*, Txid> pins_ RILL_GUARDED_BY(mutex_);
-  Buffer page_ RILL_GUARDED_BY(mutex_);
   std::atomic<std::uint64_t> unlogged_writes_{0};
 
   mutable Mutex published_mutex_ RILL_ACQUIRED_AFTER(mutex_);
   stream::DatabaseState published_ RILL_GUARDED_BY(published_mutex_);
   Position applied_ RILL_GUARDED_BY(published_mutex_);
+  std::atomic<std::uint64_t> applying_{0};  ///< highest txid that the WAL or the file may have (replica)
   std::int64_t last_commit_ms_ RILL_GUARDED_BY(published_mutex_) = 0;
 
   mutable Mutex checks_mutex_ RILL_ACQUIRED_AFTER(mutex_);

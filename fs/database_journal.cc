@@ -32,6 +32,7 @@ Result<std::uint64_t> Database::size() const {
 }
 
 Result<void> Database::write(Bytes bytes, std::uint64_t offset, Caller caller) {
+  RILL_TRY(log_before_file());
   Lock lock(mutex_);
   if (!environment_.primary && caller == Caller::kApplication && !dropped_ && replicated_) {
     // In WAL mode an application's write to the database can only be a checkpoint: committed content.
@@ -77,6 +78,7 @@ Result<void> Database::write_checkpoint(Bytes bytes, std::uint64_t offset) {
 }
 
 Result<void> Database::resize(std::uint64_t size, Caller caller) {
+  RILL_TRY(log_before_file());
   Lock lock(mutex_);
   if (!environment_.primary && caller == Caller::kApplication && !dropped_ && replicated_) {
     if (wal_mode_) return file_->truncate(size, kWriteDatabase);
@@ -169,10 +171,14 @@ Result<void> Database::remove_journal(const Perform& perform) {
   return commit_at_journal_end(perform);
 }
 
+Result<std::uint64_t> Database::staged_size() const {
+  if (staging_.size()) return *staging_.size();
+  return file_->size(kJournal);
+}
+
 Result<Transaction> Database::staged_transaction() {
   Transaction transaction;
-  RILL_ASSIGN(std::uint64_t size,
-              staging_.size() ? Result<std::uint64_t>(*staging_.size()) : file_->size(kJournal));
+  RILL_ASSIGN(std::uint64_t size, staged_size());
   std::uint8_t start[sqlite::kDatabaseHeaderSize] = {};
   RILL_ASSIGN(std::size_t got, staging_.read(*file_, start, 0));
   if (size == 0) {
@@ -207,8 +213,7 @@ Result<Database::Prepared> Database::append_staged() {
   RILL_TRY(require_writable());
   RILL_ASSIGN(Transaction transaction, staged_transaction());
   Prepared prepared;
-  RILL_ASSIGN(prepared.size,
-              staging_.size() ? Result<std::uint64_t>(*staging_.size()) : file_->size(kJournal));
+  RILL_ASSIGN(prepared.size, staged_size());
   prepared.wal_mode = committed_wal_mode(transaction);
   failpoint::reach("journal.commit.before_log");
   RILL_TRY(append_transaction(transaction, &prepared.changed));
@@ -234,8 +239,7 @@ Result<bool> Database::stages_a_database() {
 }
 
 Result<void> Database::leave_as_it_is() {
-  RILL_ASSIGN(const std::uint64_t size,
-              staging_.size() ? Result<std::uint64_t>(*staging_.size()) : file_->size(kJournal));
+  RILL_ASSIGN(const std::uint64_t size, staged_size());
   RILL_TRY(begin_unlogged_write());
   bool untouched = false;
   RILL_TRY(staging_.copy_to(*file_, size, &untouched));

@@ -192,6 +192,36 @@ Result<void> Database::sync_log() {
   return synced;
 }
 
+bool Database::is_durable(Txid txid) const {
+  Lock lock(mutex_);
+  return !replicated_ || dropped_ || log_->synced_txid() >= txid;
+}
+
+Result<void> Database::make_durable() {
+  std::shared_ptr<log::Log> log;  // a copy: the name may be dropped meanwhile
+  {
+    Lock lock(mutex_);
+    if (!replicated_ || dropped_) return {};
+    log = log_;
+  }
+  auto synced = log->sync();
+  if (!synced) {
+    Lock lock(mutex_);
+    fail(synced.error());
+  }
+  return synced;
+}
+
+Result<void> Database::log_before_file() {
+  Txid shown{applying_};
+  if (environment_.primary) {
+    Lock lock(mutex_);
+    if (journal_hot_) return {};  // is staged
+    shown = content_.position().txid;
+  }
+  return is_durable(shown) ? Result<void>() : make_durable();
+}
+
 void Database::publish() {
   const bool first = content_.position().txid.value == 0;
   committer_.publish();

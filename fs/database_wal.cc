@@ -226,21 +226,15 @@ Result<void> Database::resize_wal(const std::shared_ptr<File>& wal, std::uint64_
 }
 
 Result<void> Database::sync_wal() {
-  std::shared_ptr<log::Log> log;  // a copy: the name may be dropped meanwhile
   {
     Lock lock(mutex_);
     if (!environment_.primary || !replicated_ || dropped_) return {};
     RILL_TRY(require_writable());
-    log = log_;
   }
   // The backing WAL need not be durable: recovery does not use it.
   failpoint::reach("wal.sync.before_log");
-  auto synced = log->sync();
+  auto synced = make_durable();
   failpoint::reach("wal.sync.before_answer");
-  if (!synced) {
-    Lock lock(mutex_);
-    fail(synced.error());
-  }
   return synced;
 }
 

@@ -20,7 +20,7 @@ namespace {
 
 constexpr Duration kReconcileDelay = std::chrono::milliseconds(200);
 constexpr Duration kCoolDelay = std::chrono::seconds(2);
-constexpr std::size_t kWorkers = 2;
+constexpr std::size_t kWorkers = 4;
 
 bool below(const std::string& path, const std::string& directory) {
   return path.starts_with(directory + "/");
@@ -272,6 +272,8 @@ bool Databases::is_warm(const Database& database) const {
   MountWork* work = work_;
   return work != nullptr && work->is_warm(database);
 }
+
+void Databases::run_on_disk(std::function<void()> task) { boost::asio::post(workers_, std::move(task)); }
 
 void Databases::advance_base_soon(DatabaseId id) {
   // Called with the database's mutex held: a worker looks whether a new base is due.

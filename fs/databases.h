@@ -126,6 +126,8 @@ class Databases final : public stream::Source, public stream::Sink {
   /// Where the database's prepared file is to appear; nothing when it has, or when it was dropped before.
   std::optional<std::string> prepared_path(DatabaseId id) const;
   DelayedTasks& delayed() { return delayed_; }
+  /// Runs it on a thread of table 0 that may wait for the disk. Threads: any.
+  void run_on_disk(std::function<void()> task);
   /// Tells the listener. Threads: any, those of the mount's table too.
   void progressed(const Database& database);
   /// What had the name `path` in the mount was moved to `aside` for another database.

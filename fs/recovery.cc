@@ -228,6 +228,7 @@ void Databases::adopt_at_start(std::uint64_t parent, int parent_fd, const std::s
 Result<void> Database::write_back() {
   Lock lock(mutex_);
   if (!replicated_) return {};
+  RILL_TRY(sync_log());
   Buffer page(content_.page_size());
   for (const auto& [pgno, frame] : scanner_.frames()) {
     RILL_TRY(read_page_below(pgno, content_.page_size(), page));

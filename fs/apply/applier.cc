@@ -121,6 +121,11 @@ Result<bool> Applier::apply_next() {
     RILL_ASSIGN(next_, std::move(record));
     if (!next_) return make_error(ErrorCode::kBusy, "the log was replaced by a snapshot");
   }
+  if (!goes_to_wal() && !is_half_written() && !database_->is_durable(next_->max_txid)) {
+    make_log_durable();
+    return false;
+  }
+  database_->applying(next_->max_txid);
   if (auto done = apply_record(*next_); !done) {
     // The record is read again from its start next time.
     reader_.reset();
@@ -129,6 +134,21 @@ Result<bool> Applier::apply_next() {
   }
   next_.reset();
   return true;
+}
+
+bool Applier::goes_to_wal() const {
+  return appender_ != nullptr || (wal_mode_ && database_->application_handles() > 0);
+}
+
+// What is received meanwhile becomes durable with it, so that a stream of small change sets costs few syncs.
+void Applier::make_log_durable() {
+  if (syncing_log_.exchange(true)) return;
+  databases_.run_on_disk([self = shared_from_this()] {
+    // If it fails the log is closed, and whoever receives the next change set says so.
+    const bool durable = static_cast<bool>(self->database_->make_durable());
+    self->syncing_log_ = false;
+    if (durable) boost::asio::post(self->strand_, [self] { self->apply(); });
+  });
 }
 
 Result<void> Applier::apply_record(const log::RecordInfo& record) {

@@ -62,6 +62,8 @@ class Applier : public std::enable_shared_from_this<Applier> {
   std::string path() const { return mountpoint_ + "/" + database_->path(); }
   Result<bool> apply_next();
   Result<void> apply_record(const log::RecordInfo& record);
+  bool goes_to_wal() const;
+  void make_log_durable();
   Result<void> append(PageSource& pages, const log::RecordInfo& record);
   Result<void> write(PageSource& pages, const log::RecordInfo& record);
   Result<void> make_ready(const log::RecordInfo& record);
@@ -105,6 +107,7 @@ class Applier : public std::enable_shared_from_this<Applier> {
   std::atomic<bool> warm_{false};
   std::atomic<bool> scheduled_{false};
   std::atomic<bool> checkpointing_{false};
+  std::atomic<bool> syncing_log_{false};  ///< before the next change set goes into the file
   mutable Mutex mutex_;
   std::string obstacle_ RILL_GUARDED_BY(mutex_);
   std::string name_obstacle_ RILL_GUARDED_BY(mutex_);  ///< why it does not have the name that it should have

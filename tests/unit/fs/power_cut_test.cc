@@ -2,6 +2,8 @@
 // first part durable fails; then the second must not happen. tests/powercut cuts the power of whole nodes.
 #include <gtest/gtest.h>
 
+#include "replication/ltx/checksum.h"
+#include "replication/ltx/encoder.h"
 #include "unit/fs/captured_sqlite.h"
 #include "unit/support/faulty_file_system.h"
 
@@ -52,6 +54,101 @@ TEST_F(PowerCut, WritesWithoutATransactionAreMarkedForCertainBeforeTheyAreMade) 
   files_.stop_failing();
   EXPECT_TRUE(primary_->database("app.db")->write(page, 4096, Caller::kApplication));
   EXPECT_NE(read_all(path()), before);
+}
+
+// The write-ahead rule: pages that are in the file and not in the log after a power cut are damage.
+
+TEST_F(PowerCut, ACheckpointWaitsForTheLog) {
+  CapturingVfs vfs(*primary_);
+  Sqlite db(vfs.uri("app.db"));
+  db.run("PRAGMA journal_mode=WAL");
+  db.run("PRAGMA synchronous=OFF");  // SQLite itself syncs nothing
+  db.run("CREATE TABLE t(x)");
+  const Buffer before = read_all(path());
+  files_.fail_nth(0, EIO, "log: sync");
+  EXPECT_NE(db.try_run("PRAGMA wal_checkpoint(PASSIVE)"), SQLITE_OK);
+  EXPECT_TRUE(files_.fired());
+  EXPECT_EQ(read_all(path()), before);
+}
+
+TEST_F(PowerCut, ACleanStopWaitsForTheLog) {
+  CapturingVfs vfs(*primary_);
+  Sqlite db(vfs.uri("app.db"));
+  db.run("PRAGMA journal_mode=WAL");
+  db.run("PRAGMA synchronous=NORMAL");
+  db.run("CREATE TABLE t(x)");
+  db.run("INSERT INTO t VALUES(1)");
+  const Buffer before = read_all(path());
+  files_.fail_nth(0, EIO, "log: sync");
+  primary_->close();
+  EXPECT_TRUE(files_.fired());
+  EXPECT_EQ(read_all(path()), before);
+}
+
+class PowerCutOfReplica : public PowerCut {
+ protected:
+  void SetUp() override {
+    PowerCut::SetUp();
+    CapturingVfs vfs(*primary_);
+    Sqlite(vfs.uri("app.db")).run("CREATE TABLE t(x)");
+    database_ = primary_->database("app.db");
+    primary_->environment().primary = false;
+  }
+  /// A change set with another page 2 comes in and is about to be shown; it is not durable.
+  void receive() {
+    const Content content = database_->content();
+    const std::vector<PageChange> changes{{Pgno{2}, ltx::page_checksum(Pgno{2}, page_)}};
+    ltx::Header header;
+    header.page_size = content.page_size();
+    header.commit = content.page_count();
+    const Position here = content.position();
+    header.min_txid = header.max_txid = here.txid.next();
+    header.timestamp_ms = 1;
+    header.pre_apply = here.checksum;
+    const Position there{here.epoch, here.txid.next(),
+                         content.preview(changes, header.commit, header.page_size).rolling};
+    Buffer image;
+    BufferSink sink(image);
+    ltx::Encoder encoder(sink);
+    ASSERT_TRUE(encoder.begin(header));
+    ASSERT_TRUE(encoder.page(Pgno{2}, page_));
+    ASSERT_TRUE(encoder.finish(there.checksum));
+    auto received = database_->receive({here, there, image.size(), 1, 1}, {image, ""});
+    ASSERT_TRUE(received) << received.error().message;
+    database_->applying(there.txid);
+    EXPECT_FALSE(database_->is_durable(there.txid));
+  }
+  void expect_waiting(Caller caller) {
+    const Buffer before = read_all(path());
+    files_.fail_nth(0, EIO, "log: sync");
+    EXPECT_FALSE(database_->write(page_, 4096, caller));
+    EXPECT_TRUE(files_.fired());
+    EXPECT_FALSE(database_->resize(4096, caller));
+    EXPECT_EQ(read_all(path()), before);
+  }
+
+  const Buffer page_ = Buffer(4096, 7);
+  std::shared_ptr<Database> database_;
+};
+
+TEST_F(PowerCutOfReplica, ItsFileWaitsForTheLog) {
+  receive();
+  expect_waiting(Caller::kDaemon);
+}
+
+TEST_F(PowerCutOfReplica, AnApplicationsCheckpointWaitsForTheLog) {
+  database_->set_wal_mode(true);
+  receive();
+  expect_waiting(Caller::kApplication);
+}
+
+TEST_F(PowerCutOfReplica, ItsFileWaitsForNoMoreThanItIsToHave) {
+  receive();
+  ASSERT_TRUE(database_->make_durable());
+  const int before = files_.sync_count();
+  ASSERT_TRUE(database_->write(page_, 4096, Caller::kDaemon));
+  ASSERT_TRUE(database_->resize(8192, Caller::kDaemon));
+  EXPECT_EQ(files_.sync_count(), before);
 }
 
 }  // namespace
