@@ -17,17 +17,18 @@ Result<bool> is_segment(File& file) {
   return size == magic.size() && std::equal(magic.begin(), magic.end(), kSegmentMagic.begin());
 }
 
-Result<log::RecordInfo> read_envelope(File& file, const std::string& place, std::uint64_t offset,
-                                      std::uint64_t file_size) {
+/// Nothing at the zeroes that a node writes ahead of its records.
+Result<std::optional<log::RecordInfo>> read_envelope(File& file, const std::string& place,
+                                                     std::uint64_t offset, std::uint64_t file_size) {
   constexpr const char* kTorn = "the record here is torn or damaged (or a node is writing it at this moment)";
   log::EnvelopeBytes bytes{};
-  if (file_size - offset < bytes.size()) return corrupt(place, kTorn);
-  RILL_TRY(file.read_exact_at(bytes, offset, "ltx: read envelope"));
-  auto record = log::parse_envelope(bytes);
+  RILL_ASSIGN(const std::size_t got, file.read_at(bytes, offset, "ltx: read envelope"));
+  if (log::is_unused(Bytes(bytes).first(got))) return std::optional<log::RecordInfo>();
+  auto record = got == bytes.size() ? log::parse_envelope(bytes) : std::nullopt;
   if (!record) return corrupt(place, kTorn);
   std::uint64_t room = file_size - offset;
   if (record->image_size > room || log::record_size(record->image_size) > room) return corrupt(place, kTorn);
-  return *record;
+  return record;
 }
 
 Result<void> walk_segment(File& file, const std::string& path, std::uint64_t size, const Visitor& visit) {
@@ -39,7 +40,9 @@ Result<void> walk_segment(File& file, const std::string& path, std::uint64_t siz
   log::LogState state = header->start;
   for (std::uint64_t at = log::kSegmentHeaderSize; at < size;) {
     std::string place = path + "@" + std::to_string(at);
-    RILL_ASSIGN(log::RecordInfo record, read_envelope(file, place, at, size));
+    RILL_ASSIGN(const auto found, read_envelope(file, place, at, size));
+    if (!found) break;
+    const log::RecordInfo& record = *found;
     if (record.database != header->database) return corrupt(place, "the record is of another database");
     if (auto follows = log::check_follows(record, state); !follows) return follows.error().with(place);
     RILL_TRY(visit(ChangeSet{place, record, file, at + log::kEnvelopeSize, record.image_size}));

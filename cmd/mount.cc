@@ -12,6 +12,7 @@
 
 #include "cmd/daemon.h"
 #include "cmd/json_log.h"
+#include "cmd/out_of_memory.h"
 #include "cmd/report.h"
 
 namespace rillfs::cmd {
@@ -28,7 +29,9 @@ void set_up_log(const Config& config) {
                                                           spdlog::level::info, spdlog::level::warn,
                                                           spdlog::level::err};
   spdlog::set_level(kLevels[static_cast<int>(config.log_level)]);
-  if (config.log_format == LogFormat::kJson) {
+  const bool json = config.log_format == LogFormat::kJson;
+  end_when_out_of_memory(json);
+  if (json) {
     spdlog::set_formatter(make_json_formatter());
   } else {
     spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ %v");

@@ -26,7 +26,7 @@ inline constexpr std::string_view kNames[] = {
     "file.create", "file.write", "file.truncate", "file.sync", "file.rename", "file.remove",
     "file.make_directory", "file.sync_directory",
     // The log.
-    "log.append.before_write", "log.append.after_write", "log.stream.after_write",
+    "log.append.before_write", "log.append.after_write", "log.append.after_zeroes", "log.stream.after_write",
     "log.stream.before_envelope", "log.stream.after_envelope", "log.sync.before", "log.sync.after",
     "log.roll.before_segment", "log.roll.before_directory_sync", "log.roll.after_segment",
     "log.retain.before_unlink", "log.retain.after_unlink", "log.reset.before_rename",

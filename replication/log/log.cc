@@ -1,5 +1,7 @@
 #include "replication/log/log.h"
 
+#include <algorithm>
+
 #include "replication/base/failpoint.h"
 #include "replication/base/mutex.h"
 #include "replication/ltx/header.h"
@@ -8,6 +10,7 @@ namespace rillfs::log {
 namespace {
 
 constexpr Label kAppend = "log: append";
+constexpr Label kAhead = "log: zeroes ahead";
 constexpr Label kSync = "log: sync";
 constexpr Label kRoll = "log: roll";
 constexpr Label kOpen = "log: open";
@@ -24,6 +27,11 @@ Error invalid(const char* what) { return make_error(ErrorCode::kInvalid, std::st
 
 Log::Log(FileSystem& files, Clock& clock, std::string directory, DatabaseId id, LogOptions options)
     : files_(files), clock_(clock), directory_(std::move(directory)), id_(id), options_(options) {}
+
+Log::~Log() {
+  // If that fails the next start does it.
+  if (file_ && !poisoned_) (void)end_at_the_last_record();
+}
 
 Result<Opened> Log::open(FileSystem& files, Clock& clock, std::string directory, DatabaseId id,
                          const LogState& start_if_empty, LogOptions options, Txid verify_from) {
@@ -44,7 +52,7 @@ Result<void> Log::load(const LogState& start_if_empty, Txid verify_from, std::ui
   } else {
     const SegmentInfo& last = found.segments.back();
     RILL_ASSIGN(std::shared_ptr<File> file, files_.open(path_of(last.first), OpenMode::kReadWrite, kOpen));
-    if (torn_bytes != 0) RILL_TRY(file->truncate(last.size, kOpen));
+    if (found.cut) RILL_TRY(file->truncate(last.size, kOpen));
     undo_ = found.undo;
     Lock lock(mutex_);
     file_ = std::move(file);
@@ -89,6 +97,8 @@ Result<void> Log::start_segment(const LogState& start) {
   RILL_ASSIGN(std::shared_ptr<File> file, create_segment(path_of(first), start));
   failpoint::reach("log.roll.before_directory_sync");
   if (auto synced = files_.sync_directory(directory_, kRoll); !synced) return poison(synced.error());
+  zeroes_end_ = 0;
+  zeroes_fit_ = true;
   Lock lock(mutex_);
   file_ = std::move(file);
   segments_.push_back({first, kSegmentHeaderSize, start.position.txid, start.timestamp_ms});
@@ -115,6 +125,7 @@ Log::Tail Log::tail() const {
 }
 
 Result<void> Log::roll() {
+  RILL_TRY(end_at_the_last_record());
   RILL_TRY(sync());  // only the last segment may hold what is not durable
   undo_.reset();
   failpoint::reach("log.roll.before_segment");
@@ -153,7 +164,29 @@ Result<RecordInfo> Log::append(const NewRecord& record, Bytes image) {
   }
   failpoint::reach("log.append.after_write");
   appended(info);
+  write_zeroes_ahead(*at.file, at.offset + buffer_.size());
   return info;
+}
+
+void Log::write_zeroes_ahead(File& file, std::uint64_t end) {
+  static const Buffer kZeroes(std::size_t{256} << 10);
+  const std::uint64_t ahead = std::min({options_.zeroes_ahead, end, std::uint64_t{kZeroes.size()}});
+  if (end <= zeroes_end_ || ahead == 0 || !zeroes_fit_) return;
+  zeroes_end_ = end + ahead;
+  zeroes_fit_ = file.write_at(Bytes(kZeroes).first(ahead), end, kAhead).has_value();
+  failpoint::reach("log.append.after_zeroes");
+  // Others need what little room there is.
+  if (!zeroes_fit_) (void)end_at_the_last_record();
+}
+
+Result<void> Log::end_at_the_last_record() {
+  if (zeroes_end_ == 0) return {};
+  const Tail at = tail();
+  RILL_TRY(at.file->truncate(at.offset, kAhead));
+  zeroes_end_ = 0;
+  Lock lock(mutex_);
+  ++changes_;
+  return {};
 }
 
 void Log::appended(const RecordInfo& record) {
@@ -176,6 +209,7 @@ Result<void> Log::cut_last() {
     poisoned_ = cut.error();
     return cut.error();
   }
+  zeroes_end_ = 0;
   end_ = undo_->end;
   segments_.back().size = undo_->segment_size;
   segments_.back().last_txid = end_.position.txid;
@@ -226,6 +260,7 @@ Result<void> Log::sync() {
 Error Log::clean_up(Error cause) {
   const Tail at = tail();
   auto cut = at.file->truncate(at.offset, kAppend);
+  zeroes_end_ = 0;
   if (!cut) return poison(cut.error());
   const bool harmless = cause.code == ErrorCode::kNoSpace || cause.code == ErrorCode::kInvalid;
   return harmless ? cause : poison(std::move(cause));
@@ -332,6 +367,8 @@ Result<void> Log::replace_all(std::shared_ptr<File> file, const RecordInfo& reco
     return replaced;
   }
   failpoint::reach("log.reset.after");
+  zeroes_end_ = 0;
+  zeroes_fit_ = true;
   file_ = std::move(file);
   segments_.assign(1, {record.min_txid, kSegmentHeaderSize + record_size(record.image_size), record.max_txid,
                        record.timestamp_ms});

@@ -31,6 +31,10 @@ struct LogOptions {
   std::uint64_t segment_size_max = 64 << 20;  ///< bytes; a segment that has reached it gets no more records
   std::uint64_t retain_bytes = 256 << 20;     ///< retention budget, bytes on disk
   std::int64_t retain_time_ms = 24 * 3600 * 1000;
+  /// Zeroes are written ahead of the records, so that most syncs find neither a new block nor a new size to
+  /// make durable: on ext4 they then need no commit of its journal. Bytes at most; never more than there are
+  /// records in the segment. 0: none.
+  std::uint64_t zeroes_ahead = 256 << 10;
 };
 
 class Appender;
@@ -44,6 +48,11 @@ class Log {
   /// is not a torn tail. `files` and `clock` must outlive the log.
   static Result<Opened> open(FileSystem& files, Clock& clock, std::string directory, DatabaseId id,
                              const LogState& start_if_empty, LogOptions options, Txid verify_from);
+
+  /// Ends the last segment with its last record.
+  ~Log();
+  Log(const Log&) = delete;
+  Log& operator=(const Log&) = delete;
 
   /// Appends a change set with one write. kPositionMismatch if it does not follow the end of the log,
   /// kInvalid if it is a snapshot (see reset) or the image is not what the record says.
@@ -86,6 +95,10 @@ class Log {
   Result<std::shared_ptr<File>> create_segment(const std::string& path, const LogState& start);
   Result<void> start_segment(const LogState& start);
   Result<void> prepare(const NewRecord& record);
+  /// After a record that ends at `end`. Nothing depends on it: what fails is left for the next segment.
+  void write_zeroes_ahead(File& file, std::uint64_t end);
+  /// Takes the zeroes away: only the last segment of an open log has them.
+  Result<void> end_at_the_last_record();
   /// Where the next record goes.
   struct Tail {
     std::shared_ptr<File> file;
@@ -115,6 +128,9 @@ class Log {
   Buffer buffer_;
   std::optional<Undo> undo_;
   bool appending_ = false;
+  std::uint64_t zeroes_end_ =
+      0;                    ///< of the last segment's file, bytes, if there are zeroes behind its records
+  bool zeroes_fit_ = true;  ///< into what room there is; asked again for the next segment
 
   std::atomic<int> syncs_{0};  // done so far; what waits for one waits on it (why: worker_pool.h)
   mutable Mutex mutex_;        // what it guards is written by the serialised calls and sync()

@@ -96,6 +96,19 @@ Result<bool> was_durable(const Segment& segment, std::uint64_t from, Txid lost, 
   return false;
 }
 
+/// What a writer puts ahead of its records.
+Result<bool> only_zeroes_follow(const Segment& segment, std::uint64_t offset) {
+  Buffer chunk(kSearchChunk);
+  while (offset < segment.size) {
+    RILL_ASSIGN(std::size_t size, segment.file->read_at(chunk, offset, kLabel));
+    const Bytes read = Bytes(chunk).first(size);
+    if (size == 0 || !std::all_of(read.begin(), read.end(), [](std::uint8_t byte) { return byte == 0; }))
+      return false;
+    offset += size;
+  }
+  return true;
+}
+
 class Scanner {
  public:
   Scanner(FileSystem& files, const std::string& directory, DatabaseId id, Txid verify_from)
@@ -147,7 +160,9 @@ class Scanner {
       RILL_ASSIGN(auto record, read_record(segment, offset, scan_.end, id_, verify_from_));
       if (!record) {
         RILL_TRY(must_be_torn(segment, offset, has_next));
-        scan_.torn_bytes = segment.size - offset;
+        scan_.cut = true;
+        RILL_ASSIGN(const bool unused, only_zeroes_follow(segment, offset));
+        if (!unused) scan_.torn_bytes = segment.size - offset;
         break;
       }
       scan_.undo = Undo{scan_.end, offset};

@@ -25,10 +25,11 @@ struct Undo {
 };
 
 struct Scan {
-  std::vector<SegmentInfo> segments;  ///< ascending; the last may have to be cut to its `size`
+  std::vector<SegmentInfo> segments;  ///< ascending; the last may have to be cut to its `size`: see `cut`
   LogState end;
   std::optional<Undo> undo;       ///< nothing if the last segment has no record
-  std::uint64_t torn_bytes = 0;   ///< after the last segment's `size`, or all of `torn_segment`
+  bool cut = false;               ///< the last segment's file goes on after its `size`
+  std::uint64_t torn_bytes = 0;   ///< of that, what is no zero written ahead; or all of `torn_segment`
   std::string torn_segment_path;  ///< a last segment whose header is torn: to be removed; empty if none
 };
 

@@ -40,6 +40,9 @@
 //      120    8  epoch of the position before
 //      128    8  CRC of the 128 bytes before
 //
+// The last segment of a log that is open, or was not closed, may end with zeroes (no envelope begins with
+// them): they are written ahead and are not part of the log.
+//
 // The synced txid is what tells a torn tail (a power cut took what was never promised) from corruption: if a
 // later envelope says that a damaged record had been durable, the disk has lost something.
 #pragma once
@@ -116,6 +119,8 @@ Result<SegmentHeader> parse_segment_header(Bytes bytes);
 
 using EnvelopeBytes = std::array<std::uint8_t, kEnvelopeSize>;
 EnvelopeBytes encode(const RecordInfo& record);
+/// Where the next record would begin, in a segment that is still written to: zeroes ahead of the records.
+bool is_unused(Bytes envelope);
 /// `bytes` has at least kEnvelopeSize. Nothing unless all of it is intact and sensible; the caller still
 /// compares the image size with what the file holds.
 std::optional<RecordInfo> parse_envelope(Bytes bytes);

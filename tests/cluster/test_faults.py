@@ -14,7 +14,7 @@ import subprocess
 
 import pytest
 
-from support import Cluster, wait_until
+from support import SANITIZED, Cluster, end, script, wait_until
 from test_failpoints import MODES, NAMES, ROUNDS, Run, templates  # noqa: F401: a fixture
 
 NO_ROOM = ["enospc", "edquot", "short"]
@@ -31,6 +31,7 @@ PRIMARY = {
     "log: retain": "remove",
     "log: roll": "create write sync_directory",
     "log: sync": "sync",
+    "log: zeroes ahead": "write truncate",
     "note unlogged write": "create sync_directory",
     "reconcile: read": "remove",
     "rename": "sync_directory",
@@ -57,6 +58,7 @@ REPLICA = {
     "log: open": "make_directory sync sync_directory",
     "log: roll": "create write sync_directory",
     "log: sync": "sync",
+    "log: zeroes ahead": "write truncate",
     "receive: spool image": "create write truncate",
     "receive: make spool directory": "make_directory",
     "receive: remove spooled image": "remove",
@@ -277,3 +279,44 @@ def test_too_few_descriptors_refuse_what_is_new_and_lose_nothing(make_cluster):
     for name in ["a.db", "late.db", *made]:
         cluster.check(name)
     assert primary.running
+
+
+@pytest.mark.deadline(120)
+@pytest.mark.skipif(SANITIZED, reason="needs all the memory that there is")
+@pytest.mark.parametrize("room_kib", [0, 256, 2048])
+def test_too_little_memory_ends_the_node_at_most_and_loses_nothing(make_cluster, room_kib):
+    cluster = make_cluster()
+    primary = cluster.primary
+    primary.execute("a.db", "PRAGMA journal_mode=WAL", "CREATE TABLE t(x INTEGER PRIMARY KEY, y)")
+    cluster.wait_for_replicas("a.db")
+    limit = (primary.memory_kib("VmData") + room_kib) * 1024
+    resource.prlimit(primary.process.pid, resource.RLIMIT_DATA, (limit, limit))
+    committed = 0
+    application = script(WRITES_UNTIL_REFUSED, primary.path("a.db"), stdout=subprocess.PIPE)
+    for line in application.stdout:
+        committed = int(line)
+    end(application, kill=True)
+    application.stdout.close()
+    if not primary.running:
+        assert "out of memory" in primary.log(), primary.log()
+        primary.reap()
+        primary.start()
+    else:
+        resource.prlimit(primary.process.pid, resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    (rows,), = primary.execute("a.db", "SELECT count(*) FROM t")
+    assert committed <= rows <= committed + 1
+    primary.execute("a.db", "INSERT INTO t VALUES(100000, 1)")
+    cluster.check("a.db")
+
+
+# Says what has been committed; transactions of more and more pages.
+WRITES_UNTIL_REFUSED = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=5)
+for n in range(1, 60):
+    try:
+        connection.execute("INSERT INTO t VALUES(?, zeroblob(?))", (n, n * 60000))
+    except sqlite3.Error:
+        break
+    print(n, flush=True)
+"""

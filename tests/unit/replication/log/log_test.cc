@@ -116,6 +116,100 @@ TEST_F(LogTest, GoesOnAfterATornTail) {
   EXPECT_EQ(read_all(Txid{5}), 5u);
 }
 
+class LogTestZeroesAhead : public LogTest {
+ protected:
+  std::uint64_t file_size(std::uint64_t first = 1) { return std::filesystem::file_size(segment_path(first)); }
+};
+
+TEST_F(LogTestZeroesAhead, AreNoPartOfTheLog) {
+  open();
+  append(5);
+  EXPECT_GT(file_size(), log->bytes_on_disk());
+  EXPECT_LE(file_size(), 2 * log->bytes_on_disk());  // a small log stays small
+  EXPECT_EQ(read_all(Txid{5}), 5u);
+  const std::string killed = contents()[segment_path(1)];
+  const std::uint64_t size = log->bytes_on_disk();
+  const LogState end = log->end();
+  log.reset();
+  EXPECT_EQ(file_size(), size);  // after a clean end
+  overwrite(segment_path(1), killed);
+  EXPECT_EQ(open(), 0u);  // nothing is torn
+  EXPECT_EQ(log->end(), end);
+  EXPECT_EQ(file_size(), size);
+  append(1);
+  ASSERT_TRUE(log->cut_last());
+  EXPECT_EQ(file_size(), size);
+  database.move_to(end.position.txid, end.position.checksum);
+  append(2);
+  open();
+  EXPECT_EQ(log->end().position.txid, Txid{7});
+}
+
+TEST_F(LogTestZeroesAhead, BehindATornRecordAreCutOffWithIt) {
+  open();
+  append(3);
+  const std::uint64_t before = log->bytes_on_disk();
+  append(1);
+  const std::uint64_t after = log->bytes_on_disk();
+  append(1);
+  const std::string whole = contents()[segment_path(1)].substr(0, after) + std::string(5000, '\0');
+  // Sectors of it that did not get to disk.
+  for (std::uint64_t from = before; from < after; from += 24) {
+    for (std::uint64_t to = from + 24; to <= after; to += 24) {
+      std::string torn = whole;
+      std::fill_n(torn.begin() + static_cast<std::ptrdiff_t>(from), to - from, '\0');
+      log.reset();
+      overwrite(segment_path(1), torn);
+      auto opened = try_open();
+      ASSERT_TRUE(opened) << opened.error().message;
+      const bool changed = torn != whole;
+      ASSERT_EQ(opened->log->end().position.txid, Txid{changed ? 3U : 4U}) << from << " " << to;
+      ASSERT_EQ(file_size(), changed ? before : after);
+      ASSERT_LE(opened->torn_bytes, whole.size() - before);
+    }
+  }
+}
+
+TEST_F(LogTestZeroesAhead, DamagedOnesAreATornTail) {
+  open();
+  append(4);
+  std::string whole = contents()[segment_path(1)];
+  const std::uint64_t size = log->bytes_on_disk();
+  for (std::size_t at = size; at < whole.size(); at += 37) {
+    log.reset();
+    std::string damaged = whole;
+    damaged[at] = 'R';
+    overwrite(segment_path(1), damaged);
+    EXPECT_EQ(open(), whole.size() - size);
+    EXPECT_EQ(log->end().position.txid, Txid{4});
+  }
+}
+
+TEST_F(LogTestZeroesAhead, ASegmentThatIsFullHasNone) {
+  options.segment_size_max = 2000;
+  open();
+  append(20);
+  std::uint64_t sum = 0;
+  for (const auto& [path, content] : contents()) sum += path == segment_path(20) ? 0 : content.size();
+  EXPECT_LE(sum, log->bytes_on_disk());
+  EXPECT_EQ(read_all(Txid{20}), 20u);
+}
+
+TEST_F(LogTestZeroesAhead, AreLeftOutWhereThereIsNoRoom) {
+  open();
+  append(2);
+  for (const int error : {ENOSPC, EIO}) {
+    open();
+    files.fail_nth(0, error, "log: zeroes ahead");
+    append(1);
+    EXPECT_TRUE(files.fired());
+    EXPECT_EQ(file_size(), log->bytes_on_disk());
+    append(1);  // is not tried again
+    EXPECT_EQ(file_size(), log->bytes_on_disk());
+    ASSERT_TRUE(log->sync());
+  }
+}
+
 TEST_F(LogTest, RefusesDamageInWhatWasDurableAndChangesNothing) {
   open();
   append(2);
