@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Builds with tests and runs them all. From a clean clone of Debian 12, as root, it needs nothing but this.
 #   run.sh                     unit tests, cluster tests, a sample of SQLite's own suite with a replica
-#   run.sh --unit | --cluster | --sqlite   only these
+#   run.sh --unit | --cluster | --sqlite   only these; --fuzz: each fuzzer for a minute (clang, about ten minutes)
 #   run.sh --sanitize address|thread   the same with a sanitizer, in build-asan or build-tsan
 #   run.sh -k TEXT             only cluster tests whose name has TEXT in it
 # Ends with one line, `N passed, N failed`; exit code 1 if any failed or could not be run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-unit=no cluster=no sqlite=no build=build filter=() options=()
+unit=no cluster=no sqlite=no fuzz=no build=build filter=() options=()
 usage() {
   sed -n '2,8s/^# \{0,1\}//p' "$0"
   exit 2
@@ -18,6 +18,7 @@ while [ $# -gt 0 ]; do
     --unit) unit=yes ;;
     --cluster) cluster=yes ;;
     --sqlite) sqlite=yes ;;
+    --fuzz) fuzz=yes ;;
     --sanitize)
       shift
       case ${1:-} in
@@ -35,7 +36,7 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-[ $unit$cluster$sqlite != nonono ] || unit=yes cluster=yes sqlite=yes
+[ $unit$cluster$sqlite$fuzz != nononono ] || unit=yes cluster=yes sqlite=yes
 
 bash deploy/install-packages.sh build run test
 targets=(rillfs)
@@ -106,7 +107,12 @@ if [ $sqlite = yes ] && [ ${#filter[@]} = 0 ]; then
     failed_runs=$((failed_runs + 1))
   fi
 fi
+if [ $fuzz = yes ]; then
+  echo "fuzzers"
+  bash tests/fuzz/run.sh || failed_runs=$((failed_runs + 1))
+fi
 
+shopt -s nullglob
 python3 - "$failed_runs" "$results"/*.xml << 'END'
 import sys, xml.etree.ElementTree as tree
 failed = int(sys.argv[1]); passed = skipped = 0

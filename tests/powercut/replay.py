@@ -47,11 +47,16 @@ class Replay:
             with contextlib.ExitStack() as stack:
                 stack.callback(self.kill)
                 self.node_on_disk(stack, 0, self.primary, cut, dice)
+                new_cluster = not knows_cluster(self.primary)
                 positions = self.check_primary(cut, dice)
                 if with_replica:
                     replicas = self.replicas_cut(cut, dice)
                     self.node_on_disk(stack, 1, self.replica, replicas, dice)
-                    self.check_replica(positions, replicas.index == cut.index)
+                    # A replica of a later instant may be of the cluster that the primary had not founded for certain.
+                    if new_cluster and knows_cluster(self.replica) and replicas.index > cut.index:
+                        self.check_refusal()
+                    else:
+                        self.check_replica(positions, replicas.index == cut.index)
         finally:
             watchdog.cancel()
 
@@ -193,6 +198,11 @@ class Replay:
         return 0 if path == young else rows - 2
 
     # --- with the replica
+    def check_refusal(self):
+        self.replica.start(timeout=30)
+        wait_until(lambda: "belongs to cluster" in self.replica.log(), 15, "the replica to refuse", self.replica.log)
+        self.check_content(self.replica, None)
+
     def check_replica(self, positions, same_instant):
         address, self.replica.primary = self.replica.primary, "127.0.0.1:1"  # nobody is there
         try:
@@ -251,6 +261,10 @@ class Replay:
         for name in names:
             if self.primary.backing(name).read_bytes() != self.replica.backing(name).read_bytes():
                 raise history.Corrupt(f"{name}: the files of primary and replica differ")
+
+
+def knows_cluster(node):
+    return (node.data / "cluster.json").exists()
 
 
 class Tally:
