@@ -9,6 +9,7 @@
 // A database is *replicated* from its first commit on: it then has an id, a directory under dbs/ and a log.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <functional>
 #include <map>
@@ -210,10 +211,10 @@ class Database : public std::enable_shared_from_this<Database> {
   /// all of them, so that it can become the replay base.
   void applied(const Position& position, bool file_complete);
   Position applied_position() const;
-  /// Change sets up to here are about to be shown: appended to the WAL, from where any checkpoint may take
-  /// them, or written to the file. `make_durable` before the latter, so that no lock is held while the disk
-  /// works; else the first write to the file waits for it.
-  void applying(Txid txid) { applying_ = txid.value; }
+  /// The change set `txid`, after which the file has `size` bytes, is about to be shown: appended to the WAL,
+  /// from where any checkpoint may take it, or written to the file. `make_durable` before the latter, so that
+  /// no lock is held while the disk works; else the first write to the file waits for it.
+  void applying(Txid txid, std::uint64_t size);
   /// The log up to `txid` survives a power cut.
   bool is_durable(Txid txid) const;
   /// Until all of the log is. Not on a mount thread: the log's descriptor means nothing there.
@@ -275,11 +276,15 @@ class Database : public std::enable_shared_from_this<Database> {
   Result<void> require_writable() const RILL_REQUIRES(mutex_);
   Result<void> append_transaction(const Transaction& transaction, bool* changed) RILL_REQUIRES(mutex_);
   Result<void> sync_log() RILL_REQUIRES(mutex_);
+  /// Of the record that was appended last, which nobody was told about.
+  Result<void> sync_or_take_back() RILL_REQUIRES(mutex_);
   void publish() RILL_REQUIRES(mutex_);
   void fail(const Error& error) RILL_REQUIRES(mutex_);
   Result<void> save_info() const RILL_REQUIRES(mutex_);
   Result<void> begin_unlogged_write() RILL_REQUIRES(mutex_);
   void note_unlogged_write() RILL_REQUIRES(mutex_);
+  /// Of the file, and of the WAL if it has anything: what the file says without the log.
+  Result<void> sync_content() RILL_REQUIRES(mutex_);
   bool captures(Caller caller) const;
   /// The write-ahead rule: before anything committed goes into the file, the log that has it is durable. Else
   /// a power cut could leave pages in the file that the log has never heard of.
@@ -299,6 +304,8 @@ class Database : public std::enable_shared_from_this<Database> {
       RILL_REQUIRES(checks_mutex_);
   Result<std::size_t> read_on_replica(MutableBytes into, std::uint64_t offset, Caller caller)
       RILL_EXCLUDES(mutex_, checks_mutex_);
+  /// What an application may do to the file's size on a replica: what a checkpoint does.
+  Result<void> resize_on_replica(std::uint64_t size) RILL_REQUIRES(mutex_);
   Result<PageCheck> check_page_on_replica(Pgno pgno, MutableBytes into) RILL_EXCLUDES(mutex_, checks_mutex_);
   Result<PageCheck> judge_page(PageDamage damage, const Result<void>& read, Bytes page)
       RILL_EXCLUDES(mutex_, checks_mutex_);
@@ -324,6 +331,7 @@ class Database : public std::enable_shared_from_this<Database> {
   Result<bool> reconcile_locked() RILL_REQUIRES(mutex_);
   /// False, and why is said by `health`.
   bool not_settled(std::string why) RILL_EXCLUDES(checks_mutex_);
+  Result<void> remove_unlogged_mark() RILL_REQUIRES(mutex_);
   Result<void> check_claimed_size(const Transaction& transaction) const RILL_REQUIRES(mutex_);
   Result<void> scan_whole_wal() RILL_REQUIRES(mutex_);
 
@@ -366,7 +374,10 @@ class Database : public std::enable_shared_from_this<Database> {
   mutable Mutex published_mutex_ RILL_ACQUIRED_AFTER(mutex_);
   stream::DatabaseState published_ RILL_GUARDED_BY(published_mutex_);
   Position applied_ RILL_GUARDED_BY(published_mutex_);
-  std::atomic<std::uint64_t> applying_{0};  ///< highest txid that the WAL or the file may have (replica)
+  // Replica: what the WAL or the file may have.
+  std::atomic<std::uint64_t> applying_{0};  ///< highest txid
+  /// Of the file after it and after the one before, bytes: what an application's checkpoint can make of it.
+  std::array<std::uint64_t, 2> applying_sizes_ RILL_GUARDED_BY(mutex_){};
   std::int64_t last_commit_ms_ RILL_GUARDED_BY(published_mutex_) = 0;
 
   mutable Mutex checks_mutex_ RILL_ACQUIRED_AFTER(mutex_);

@@ -80,10 +80,8 @@ Result<void> Database::write_checkpoint(Bytes bytes, std::uint64_t offset) {
 Result<void> Database::resize(std::uint64_t size, Caller caller) {
   RILL_TRY(log_before_file());
   Lock lock(mutex_);
-  if (!environment_.primary && caller == Caller::kApplication && !dropped_ && replicated_) {
-    if (wal_mode_) return file_->truncate(size, kWriteDatabase);
-    return Error{ErrorCode::kReadOnly, EROFS, "writes go to the primary: this node is a replica"};
-  }
+  if (!environment_.primary && caller == Caller::kApplication && !dropped_ && replicated_)
+    return resize_on_replica(size);
   if (!captures(caller)) return file_->truncate(size, kWriteDatabase);
   if (journal_hot_) {
     if (prepared_) RILL_TRY(require_writable());
@@ -218,7 +216,7 @@ Result<Database::Prepared> Database::append_staged() {
   failpoint::reach("journal.commit.before_log");
   RILL_TRY(append_transaction(transaction, &prepared.changed));
   failpoint::reach("journal.commit.before_sync");
-  if (prepared.changed && journal_synced_) RILL_TRY(sync_log());
+  if (prepared.changed && journal_synced_) RILL_TRY(sync_or_take_back());
   return prepared;
 }
 
@@ -311,7 +309,10 @@ void Database::revoke_commit() {
   if (!prepared_) return;
   const bool changed = std::exchange(prepared_, std::nullopt)->changed;
   if (!changed) return;
-  if (auto revoked = committer_.revoke(*log_); !revoked) fail(revoked.error());
+  auto revoked = committer_.revoke(*log_);
+  // Before what says that it was not committed goes.
+  if (revoked) revoked = log_->sync();
+  if (!revoked) fail(revoked.error());
 }
 
 }  // namespace rillfs

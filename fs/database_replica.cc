@@ -1,6 +1,9 @@
 // A replica's side of a database: change sets come in from the stream, are verified, and go into the log.
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+#include <cerrno>
+
 #include "fs/database.h"
 #include "fs/image_reader.h"
 #include "replication/base/failpoint.h"
@@ -120,6 +123,18 @@ Result<Position> Database::receive_snapshot(const std::string& file_path, const 
   Lock published(published_mutex_);
   published_ = {info_, content_.position(), log_->end().log_offset};
   return content_.position();
+}
+
+void Database::applying(Txid txid, std::uint64_t size) {
+  applying_ = txid.value;
+  Lock lock(mutex_);
+  applying_sizes_ = {applying_sizes_[1], size};
+}
+
+Result<void> Database::resize_on_replica(std::uint64_t size) {
+  const bool checkpoint = wal_mode_ && size != 0 && std::ranges::count(applying_sizes_, size) != 0;
+  if (checkpoint) return file_->truncate(size, "database: write");
+  return Error{ErrorCode::kReadOnly, EROFS, "writes go to the primary: this node is a replica"};
 }
 
 void Database::applied(const Position& position, bool file_complete) {

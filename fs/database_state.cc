@@ -8,6 +8,7 @@
 
 #include "fs/database.h"
 #include "fs/database_info.h"
+#include "fs/rename_record.h"
 #include "fs/sqlite/database_header.h"
 #include "replication/base/failpoint.h"
 #include "replication/ltx/checksum.h"
@@ -37,6 +38,7 @@ Database::Database(Environment& environment, Recovered recovered, std::shared_pt
   }
   published_ = {info_, content_.position(), log_->end().log_offset};
   applied_ = content_.position();
+  applying_sizes_.fill(std::uint64_t{content_.page_count().value} * content_.page_size());
   last_commit_ms_ = log_->end().timestamp_ms;
 }
 
@@ -155,6 +157,9 @@ Result<void> Database::make_replicated() {
   failpoint::reach("create.before_base");
   RILL_TRY(save_base(environment_.files, directory, Position{}, Content{}));
   RILL_TRY(environment_.files.sync_directory(environment_.databases_directory(), "create database"));
+  // The application may never have asked for its file's name to be on disk; without it there is no database.
+  RILL_TRY(environment_.files.sync_directory(environment_.tree_directory() + parent_of(info_.path),
+                                             "create database"));
   failpoint::reach("create.before_log");
   RILL_ASSIGN(auto opened, log::Log::open(environment_.files, environment_.clock, directory + "/log",
                                           info_.id, {}, environment_.log_options, Txid{}));
@@ -183,7 +188,16 @@ Result<void> Database::append_transaction(const Transaction& transaction, bool* 
   // replicas take theirs out of the tree.
   if (!first || !*changed) return {};
   failpoint::reach("create.before_sync");
-  return sync_log();
+  return sync_or_take_back();
+}
+
+Result<void> Database::sync_or_take_back() {
+  auto synced = sync_log();
+  if (synced) return synced;
+  // It is refused: then it shall not be there after the next start either.
+  if (auto revoked = committer_.revoke(*log_); !revoked)
+    spdlog::error("{}: {}", info_.path, revoked.error().message);
+  return synced;
 }
 
 Result<void> Database::sync_log() {
@@ -238,8 +252,10 @@ void Database::publish() {
 Result<void> Database::begin_unlogged_write() {
   if (unlogged_writes_ == 0 && replicated_) {
     // A crash must not replay the log over what is being written, and a power cut must not leave it without
-    // the mark: the file would be taken for what the log says.
+    // the mark: the file would be taken for what the log says. From the mark on it is the other way round:
+    // the file is believed, so everything that was committed has to be in it for certain.
     const std::string directory = environment_.database_directory(info_.id);
+    RILL_TRY(sync_content());
     failpoint::reach("unlogged.before_mark");
     RILL_TRY(environment_.files.open(directory + "/unlogged", OpenMode::kCreate, kNoteUnlogged));
     RILL_TRY(environment_.files.sync_directory(directory, kNoteUnlogged));
@@ -247,6 +263,14 @@ Result<void> Database::begin_unlogged_write() {
   }
   unlogged_writes_.fetch_add(1);
   return {};
+}
+
+Result<void> Database::sync_content() {
+  constexpr Label kSync = "database: sync";
+  auto synced = file_->sync_data(kSync);
+  if (synced && wal_ && scanner_.header()) synced = wal_->sync_data(kSync);
+  if (!synced) fail(synced.error());
+  return synced;
 }
 
 void Database::note_unlogged_write() {

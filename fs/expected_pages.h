@@ -26,7 +26,8 @@ class ExpectedPages {
     Checksum expected;
     Checksum found;
   };
-  /// Pages of `bytes`, which were read from `offset` on, that are not what is expected. The first few.
+  /// Pages of `bytes`, which were read from `offset` on, that are not what is expected, or not there at all
+  /// although something is expected. The first few.
   std::vector<Mismatch> mismatches(Bytes bytes) const;
 
  private:

@@ -141,20 +141,27 @@ Result<bool> Database::reconcile_locked() {
   } else {
     file_holds_.reset();
   }
+  if (replicated_) RILL_TRY(remove_unlogged_mark());
   unlogged_writes_.fetch_sub(writes);
   {
     Lock lock(checks_mutex_);
     not_settled_.clear();
   }
-  if (replicated_) {
-    failpoint::reach("reconcile.before_unmark");
-    RILL_TRY(remove_if_there(environment_.files, environment_.database_directory(info_.id) + "/unlogged",
-                             kReconcile));
-    environment_.backfilled(info_.id);
-    if (changed)
-      spdlog::info("{}: taken over as it is, position {}", info_.path, to_text(content_.position()));
-  }
+  if (replicated_) environment_.backfilled(info_.id);
+  if (changed) spdlog::info("{}: taken over as it is, position {}", info_.path, to_text(content_.position()));
   return true;
+}
+
+// From here on the log is believed again. It has only the pages that differed: the others must be in the
+// file. And what is committed next must not meet the mark once more, after a power cut.
+Result<void> Database::remove_unlogged_mark() {
+  RILL_TRY(sync_content());
+  failpoint::reach("reconcile.before_unmark");
+  const std::string directory = environment_.database_directory(info_.id);
+  RILL_TRY(remove_if_there(environment_.files, directory + "/unlogged", kReconcile));
+  auto synced = environment_.files.sync_directory(directory, kReconcile);
+  if (!synced) fail(synced.error());
+  return synced;
 }
 
 }  // namespace rillfs

@@ -125,7 +125,7 @@ Result<bool> Applier::apply_next() {
     make_log_durable();
     return false;
   }
-  database_->applying(next_->max_txid);
+  database_->applying(next_->max_txid, std::uint64_t{next_->commit.value} * next_->page_size);
   if (auto done = apply_record(*next_); !done) {
     // The record is read again from its start next time.
     reader_.reset();
@@ -268,7 +268,7 @@ Result<void> Applier::close_appender() {
 void Applier::checkpoint_soon(const WalState& state) {
   if (state.frames - state.backfilled < options_.checkpoint_frames || checkpointing_.exchange(true)) return;
   // Off the strand: change sets go on being applied meanwhile.
-  boost::asio::post(threads_.executor(), [self = shared_from_this(), appender = appender_] {
+  boost::asio::post(threads_.checkpoint_executor(), [self = shared_from_this(), appender = appender_] {
     failpoint::reach("apply.wal.before_checkpoint");
     auto checkpointed = appender->checkpoint_passive();
     failpoint::reach("apply.wal.after_checkpoint");
@@ -410,12 +410,14 @@ void Applier::set_attributes() {
 }
 
 void Applier::wait_for_checkpoint() const {
-  while (checkpointing_) ::usleep(1000);  // it uses the appender
+  while (checkpointing_) ::usleep(1000);  // it uses the appender, on another thread
 }
 
 Result<void> Applier::remove() {
   wait_for_checkpoint();
   if (appender_) {
+    // Whoever has just opened the file may come too late for the WAL: then the file shall have everything.
+    (void)appender_->checkpoint_passive();
     RILL_TRY(appender_->close(CloseMode::kKeepWal));
     appender_.reset();
     warm_ = false;

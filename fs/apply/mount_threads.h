@@ -19,7 +19,9 @@
 
 namespace rillfs::apply {
 
-/// Threads: construct and stop from one thread; the executor from any.
+/// Checkpoints have a thread of their own: what runs on the others may wait for one.
+///
+/// Threads: construct and stop from one thread; the executors from any.
 class MountThreads {
  public:
   static constexpr int kTable = 1;
@@ -29,6 +31,7 @@ class MountThreads {
   ~MountThreads();
 
   WorkerPool::executor_type executor() { return pool_->get_executor(); }
+  WorkerPool::executor_type checkpoint_executor() { return checkpoints_->get_executor(); }
   Strand make_strand() { return boost::asio::make_strand(executor()); }
   /// Kernel thread ids: how the mount recognises their requests.
   const std::unordered_set<pid_t>& ids() const { return ids_; }
@@ -39,7 +42,11 @@ class MountThreads {
   void stop();
 
  private:
+  /// Waits until each thread of `pool` has entered the table, and notes their ids.
+  void enter_table(WorkerPool& pool, int count);
+
   std::unique_ptr<WorkerPool> pool_;
+  std::unique_ptr<WorkerPool> checkpoints_;
   std::unordered_set<pid_t> ids_;
   Mutex names_;
 };

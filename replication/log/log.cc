@@ -108,6 +108,7 @@ Result<void> Log::start_segment(const LogState& start) {
 
 Result<void> Log::prepare(const NewRecord& record) {
   if (appending_) return invalid("another record is being appended");
+  undo_.reset();
   if (record.flags & kSnapshot) return invalid("a snapshot starts a log, it is not appended");
   bool full;
   {
@@ -204,7 +205,6 @@ Result<void> Log::cut_last() {
   if (appending_ || !undo_) return invalid("there is no record to take back");
   Lock lock(mutex_);
   while (syncing_) wait_for_sync();
-  if (poisoned_) return *poisoned_;
   if (auto cut = file_->truncate(undo_->segment_size, kAppend); !cut) {
     poisoned_ = cut.error();
     return cut.error();

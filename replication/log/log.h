@@ -65,7 +65,8 @@ class Log {
   /// as it is.
   Result<Appender> reset(const NewRecord& snapshot);
   /// Takes back the last record, which nobody was told about. Only once after each append or after open; not
-  /// after reset. If power fails before the next sync() the record may be there again.
+  /// after reset, nor after an append that failed. If power fails before the next sync() the record may be
+  /// there again. Also where a failed sync of it has poisoned the log, which stays so.
   Result<void> cut_last();
 
   /// When this returns, everything appended before the call is durable. Callers that wait at the same time

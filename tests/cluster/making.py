@@ -32,9 +32,12 @@ def sample(directory, rows=200, mode="DELETE", page_size=4096):
 
 def rows_in(node, name, table):
     """How many rows a table has, or None where there is no such table."""
-    if not node.path(name).exists() or not node.execute(name, f"SELECT 1 FROM sqlite_schema WHERE name='{table}'"):
+    if not node.path(name).exists():
         return None
-    return node.execute(name, f"SELECT count(*) FROM {table}")[0][0]
+    with node.sqlite(name) as connection:  # one, since another database may take the name meanwhile
+        if not connection.execute(f"SELECT 1 FROM sqlite_schema WHERE name='{table}'").fetchall():
+            return None
+        return connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
 
 
 def rows_arrive(cluster, name, table, count, timeout=15):

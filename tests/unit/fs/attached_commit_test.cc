@@ -194,6 +194,29 @@ TEST_P(AttachedCommit, ThatFailsLeavesNothingAndTheNextOneSucceeds) {
   EXPECT_EQ(db.text("PRAGMA integrity_check"), "ok");
 }
 
+TEST_P(AttachedCommit, WhoseSyncFailsIsInNoneOfThemAfterTheNextStart) {
+  for (int nth = 0;; ++nth) {
+    SCOPED_TRACE(nth);
+    fresh_copy();
+    {
+      FaultyFileSystem faulty(files_);
+      Primary primary(faulty, work_.file("data"));
+      ASSERT_TRUE(primary.start());
+      CapturingVfs vfs(primary);
+      Sqlite db(vfs.uri("a.db"));
+      faulty.fail_nth(nth, EIO, "log: sync");
+      const bool committed = db.try_run(statements(vfs)) == SQLITE_OK;
+      if (!faulty.fired()) {
+        EXPECT_GE(nth, 3);
+        return;
+      }
+      EXPECT_FALSE(committed);
+      vfs.dead = true;
+    }
+    EXPECT_EQ(found(), 0);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Modes, AttachedRecovery, ::testing::Values("DELETE"),
                          [](const auto& mode) { return std::string(mode.param); });
 INSTANTIATE_TEST_SUITE_P(Modes, AttachedCommit, ::testing::Values("DELETE", "TRUNCATE", "PERSIST"),

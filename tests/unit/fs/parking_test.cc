@@ -55,6 +55,23 @@ TEST_P(Parking, KeepsEveryCommitWhereverItsPagesAre) {
   EXPECT_EQ(count(), 1U);
 }
 
+// A checkpoint and upkeep, as a replica's last reader leaves them behind.
+TEST_P(Parking, KeepsEveryCommitEvenIfTheBaseMovesWhileItIsCopied) {
+  ASSERT_TRUE(database()->advance_base(true));
+  add(6);
+  // The first page of the file is in the copy, and the last commits are not.
+  files_.before_next("park", [&] {
+    files_.before_next("park", [&] {
+      files_.before_next("park", [&] {
+        ASSERT_TRUE(database()->write_back());
+        ASSERT_TRUE(database()->advance_base(true));
+      });
+    });
+  });
+  ASSERT_TRUE(park(primary_.environment(), *database()));
+  EXPECT_EQ(newest(names()[0]), 6);
+}
+
 TEST_P(Parking, OnceIsEnoughAndAnotherBranchIsAnotherOne) {
   ASSERT_TRUE(park(primary_.environment(), *database()));
   const std::string first = names()[0];

@@ -1,6 +1,9 @@
 // Goal: what a power cut must not separate is on disk in the right order. Method: the call that makes the
 // first part durable fails; then the second must not happen. tests/powercut cuts the power of whole nodes.
 #include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
 
 #include "replication/ltx/checksum.h"
 #include "replication/ltx/encoder.h"
@@ -17,6 +20,14 @@ class PowerCut : public testing::Test {
     ASSERT_TRUE(primary_->start());
   }
   std::string path() const { return data_.file("data/tree/app.db"); }
+  /// A clean stop, and another life, in which the database's file is one of `files_`.
+  void restart(bool as_primary = true) {
+    primary_->close();
+    primary_.reset();
+    primary_ = std::make_unique<Primary>(files_, data_.file("data"));
+    primary_->environment().primary = as_primary;
+    ASSERT_TRUE(primary_->databases().recover());
+  }
 
   PosixFileSystem below_;
   FaultyFileSystem files_{below_};
@@ -56,6 +67,62 @@ TEST_F(PowerCut, WritesWithoutATransactionAreMarkedForCertainBeforeTheyAreMade) 
   EXPECT_NE(read_all(path()), before);
 }
 
+// The mark makes the next start believe the file instead of the log. Commits are durable in the log only.
+TEST_F(PowerCut, WhatWasCommittedIsInTheFileForCertainBeforeTheMarkIs) {
+  Sqlite(CapturingVfs(*primary_).uri("app.db")).run("CREATE TABLE t(x)");
+  restart();
+  files_.fail_nth(0, EIO, "database: sync");
+  auto database = primary_->database("app.db");
+  EXPECT_FALSE(database->write(Buffer(4096, 7), 4096, Caller::kApplication));
+  EXPECT_TRUE(files_.fired());
+  EXPECT_FALSE(std::filesystem::exists(database->directory() + "/unlogged"));
+}
+
+TEST_F(PowerCut, AWalIsOnDiskAsWellBeforeTheMarkIs) {
+  Sqlite(CapturingVfs(*primary_).uri("app.db")).run("PRAGMA journal_mode=WAL; CREATE TABLE t(x)");
+  restart();
+  CapturingVfs vfs(*primary_);
+  Sqlite db(vfs.uri("app.db"));
+  db.run("INSERT INTO t VALUES(1)");
+  auto database = primary_->database("app.db");
+  files_.fail_nth(1, EIO, "database: sync");  // after the file's
+  EXPECT_FALSE(database->write(Buffer(4096, 7), 400 * 4096, Caller::kApplication));
+  EXPECT_TRUE(files_.fired());
+  EXPECT_FALSE(std::filesystem::exists(database->directory() + "/unlogged"));
+}
+
+// The log has only what differed. And a mark that comes back would make the file the truth once more.
+TEST_F(PowerCut, TheMarkGoesForCertainAndOnlyAfterTheFileIsOnDisk) {
+  for (const char* label : {"database: sync", "reconcile: read"}) {
+    SCOPED_TRACE(label);
+    const std::string name = std::string(label).substr(0, 4) + ".db";
+    Sqlite(CapturingVfs(*primary_).uri(name)).run("CREATE TABLE t(x)");
+    restart();
+    CapturingVfs vfs(*primary_);
+    Sqlite db(vfs.uri(name));
+    db.run("PRAGMA journal_mode=MEMORY");
+    db.run("INSERT INTO t VALUES(1)");
+    auto database = primary_->database(name);
+    const std::string mark = database->directory() + "/unlogged";
+    ASSERT_TRUE(std::filesystem::exists(mark));
+    const bool removal = label == std::string("reconcile: read");
+    files_.fail_nth(removal ? 1 : 0, EIO, label);  // of the removal: the directory's sync
+    EXPECT_FALSE(database->reconcile());
+    EXPECT_TRUE(files_.fired());
+    EXPECT_EQ(std::filesystem::exists(mark), !removal);
+    EXPECT_TRUE(database->has_unlogged_writes());
+    EXPECT_NE(db.try_run("PRAGMA journal_mode=DELETE; INSERT INTO t VALUES(2)"), SQLITE_OK);
+  }
+}
+
+TEST_F(PowerCut, ADatabasesNameIsOnDiskBeforeItsFirstCommitIs) {
+  CapturingVfs vfs(*primary_);
+  Sqlite db(vfs.uri("app.db"));
+  files_.fail_nth(2, EIO, "create database");  // directories, dbs/, the file's own
+  EXPECT_NE(db.try_run("CREATE TABLE t(x)"), SQLITE_OK);
+  EXPECT_TRUE(files_.fired());
+}
+
 // The write-ahead rule: pages that are in the file and not in the log after a power cut are damage.
 
 TEST_F(PowerCut, ACheckpointWaitsForTheLog) {
@@ -89,10 +156,9 @@ class PowerCutOfReplica : public PowerCut {
  protected:
   void SetUp() override {
     PowerCut::SetUp();
-    CapturingVfs vfs(*primary_);
-    Sqlite(vfs.uri("app.db")).run("CREATE TABLE t(x)");
+    Sqlite(CapturingVfs(*primary_).uri("app.db")).run("CREATE TABLE t(x)");
+    restart(false);
     database_ = primary_->database("app.db");
-    primary_->environment().primary = false;
   }
   /// A change set with another page 2 comes in and is about to be shown; it is not durable.
   void receive() {
@@ -115,7 +181,7 @@ class PowerCutOfReplica : public PowerCut {
     ASSERT_TRUE(encoder.finish(there.checksum));
     auto received = database_->receive({here, there, image.size(), 1, 1}, {image, ""});
     ASSERT_TRUE(received) << received.error().message;
-    database_->applying(there.txid);
+    database_->applying(there.txid, std::uint64_t{header.commit.value} * header.page_size);
     EXPECT_FALSE(database_->is_durable(there.txid));
   }
   void expect_waiting(Caller caller) {
@@ -140,6 +206,30 @@ TEST_F(PowerCutOfReplica, AnApplicationsCheckpointWaitsForTheLog) {
   database_->set_wal_mode(true);
   receive();
   expect_waiting(Caller::kApplication);
+}
+
+// Not about power, but about the same files: an application with permission to write.
+TEST_F(PowerCutOfReplica, AnApplicationResizesItsFileAsACheckpointDoesOrNotAtAll) {
+  const std::uint64_t size = 8192;
+  ASSERT_EQ(read_all(path()).size(), size);
+  database_->set_wal_mode(true);
+  for (const std::uint64_t wrong : {std::uint64_t{0}, size / 2, size * 2}) {
+    auto resized = database_->resize(wrong, Caller::kApplication);
+    ASSERT_FALSE(resized);
+    EXPECT_EQ(resized.error().errno_value, EROFS);
+  }
+  EXPECT_TRUE(database_->resize(size, Caller::kApplication));
+  database_->applying(Txid{2}, size * 2);
+  EXPECT_TRUE(database_->resize(size, Caller::kApplication));
+  EXPECT_TRUE(database_->resize(size * 2, Caller::kApplication));
+}
+
+TEST_F(PowerCutOfReplica, AFileThatHasLostItsEndIsNotReadAsIfItWereShort) {
+  ASSERT_EQ(::truncate(path().c_str(), 4096), 0);
+  Buffer into(4096);
+  EXPECT_TRUE(database_->read(into, 0));
+  EXPECT_FALSE(database_->read(into, 4096));
+  EXPECT_TRUE(database_->health().out_of_service);
 }
 
 TEST_F(PowerCutOfReplica, ItsFileWaitsForNoMoreThanItIsToHave) {

@@ -6,9 +6,11 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <functional>
 #include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "replication/base/file_system.h"
 
@@ -27,6 +29,11 @@ class FaultyFileSystem final : public FileSystem {
   void die_at(int nth) {
     fail_nth(nth, EIO);
     dead_ = true;
+  }
+  /// `what` is done before the next changing call with this label, which succeeds.
+  void before_next(std::string label, std::function<void()> what) {
+    std::lock_guard lock(mutex_);
+    hook_label_ = std::move(label), hook_ = std::move(what);
   }
   void stop_failing() { fail_nth(-1, 0); }
   /// The planned failure has happened.
@@ -67,7 +74,13 @@ class FaultyFileSystem final : public FileSystem {
   class FaultyFile;
   /// Counts one changing call; the error if it is the one to fail.
   Result<void> step(Label label) {
-    std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
+    if (hook_ && label == hook_label_) {
+      const auto hook = std::exchange(hook_, nullptr);
+      lock.unlock();
+      hook();
+      lock.lock();
+    }
     if (countdown_ < 0 || (!label_.empty() && label != label_)) return {};
     if (countdown_ > 0) {
       --countdown_;
@@ -83,6 +96,8 @@ class FaultyFileSystem final : public FileSystem {
   int countdown_ = -1;
   int errno_ = 0;
   std::string label_;
+  std::string hook_label_;
+  std::function<void()> hook_;
   bool dead_ = false;
   std::atomic<bool> fired_ = false;
   std::atomic<int> sync_count_ = 0;
