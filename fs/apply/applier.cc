@@ -23,6 +23,8 @@ namespace {
 constexpr Duration kRetryDelay = std::chrono::milliseconds(20);
 constexpr Duration kRetryDelayMax = std::chrono::milliseconds(320);
 constexpr Duration kRenameRetryDelay = std::chrono::milliseconds(500);
+/// What may be written at the same time: other databases, logs. Bytes.
+constexpr std::uint64_t kRoomForOthers = 256 << 10;
 /// Locks are often in the way for a moment; what lasts longer is worth a line in the log.
 constexpr Duration kPatience = std::chrono::seconds(2);
 
@@ -224,7 +226,22 @@ Result<void> Applier::append(PageSource& pages, const log::RecordInfo& record) {
   return {};
 }
 
+// Half a change set keeps readers out until there is room for the rest: better none of it.
+Result<void> Applier::require_room(const log::RecordInfo& record) const {
+  const std::string file = databases_.environment().tree_directory() + "/" + database_->path();
+  struct stat status {};
+  const std::uint64_t size = std::uint64_t{record.commit.value} * record.page_size;
+  if (::stat(file.c_str(), &status) < 0 || size <= static_cast<std::uint64_t>(status.st_size)) return {};
+  const std::uint64_t growth = size - static_cast<std::uint64_t>(status.st_size);
+  if (databases_.environment().files.room(databases_.environment().data_directory) >= growth + kRoomForOthers)
+    return {};
+  return Error{ErrorCode::kNoSpace, ENOSPC,
+               database_->path() + ": No space left on device for the " + std::to_string(growth) +
+                   " bytes by which it grows"};
+}
+
 Result<void> Applier::write(PageSource& pages, const log::RecordInfo& record) {
+  if (!is_half_written()) RILL_TRY(require_room(record));
   if (!writer_) {
     RILL_ASSIGN(writer_, RollbackWriter::open(path(), RollbackWriterOptions{}, clock_));
     if (options_.candidate) RILL_TRY(writer_->hold_reserved(true));

@@ -65,6 +65,7 @@ class Applier : public std::enable_shared_from_this<Applier> {
   bool goes_to_wal() const;
   void make_log_durable();
   Result<void> append(PageSource& pages, const log::RecordInfo& record);
+  Result<void> require_room(const log::RecordInfo& record) const;
   Result<void> write(PageSource& pages, const log::RecordInfo& record);
   Result<void> make_ready(const log::RecordInfo& record);
   Result<void> open_appender();
