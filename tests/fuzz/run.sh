@@ -2,6 +2,7 @@
 # Builds the fuzzers (clang, AddressSanitizer, UBSan) in build-fuzz and runs them, two at a time.
 #   run.sh [SECONDS_PER_TARGET] [NAME...]   60 seconds, all targets
 #   run.sh --keep [NAME...]                 brings what was learned into tests/fuzz/corpus, minimised
+# RILLFS_FUZZ_SEED=N: libFuzzer's seed [another one each time].
 # Prints executions and coverage of each; exit code 1, and the input's path, if one finds something.
 # A finding is kept as tests/fuzz/corpus/NAME/WHAT once it is fixed: the unit tests replay all of that.
 set -euo pipefail
@@ -15,7 +16,7 @@ if [ ${#names[@]} = 0 ]; then
   for source in tests/fuzz/*.cc; do names+=("$(basename "$source" .cc)"); done
 fi
 for name in "${names[@]}"; do
-  [ -e "tests/fuzz/$name.cc" ] || { sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+  [ -e "tests/fuzz/$name.cc" ] || { sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 done
 
 bash deploy/install-packages.sh build fuzz
@@ -23,7 +24,7 @@ build=build-fuzz
 mkdir -p $build
 log=$build/fuzz-build.log
 echo "building in $build (all output: $log)"
-if ! { CC=clang-14 CXX=clang++-14 cmake -G Ninja -B $build -DRILLFS_FUZZ=ON && ninja -C $build fuzz_seeds "${names[@]/#/fuzz_}"; } > $log 2>&1; then
+if ! { CC=clang-14 CXX=clang++-14 cmake -G Ninja -B $build -DRILLFS_FUZZ=ON && ninja -k 0 -C $build fuzz_seeds "${names[@]/#/fuzz_}"; } > $log 2>&1; then
   grep -nE 'error|FAILED' $log | head -30 >&2 || true
   exit 1
 fi
@@ -32,7 +33,7 @@ export ASAN_SYMBOLIZER_PATH=${ASAN_SYMBOLIZER_PATH:-$(command -v llvm-symbolizer
 # What a small input may cost, whatever it says: memory far above what any of them needs, and a second of
 # processor time. libFuzzer counts wall clock, which on a busy machine means little: what it calls slow is run
 # again, alone, by `slow_inputs`.
-limits=(-timeout=20 -report_slow_units=1 -malloc_limit_mb=128 -rss_limit_mb=1024 -max_len=16384)
+limits=(-seed="${RILLFS_FUZZ_SEED:-0}" -timeout=20 -report_slow_units=1 -malloc_limit_mb=128 -rss_limit_mb=1024 -max_len=16384)
 rm -rf $build/seeds
 $build/fuzz_seeds $build/seeds
 
