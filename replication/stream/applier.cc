@@ -158,8 +158,8 @@ Outcome Applier::end_snapshot(const wire::SnapshotEnd& end) {
   auto ended = sink_.end_snapshot(id_, *position);
   if (!ended) return judge(std::move(ended).error());
   end_ = *position;
-  if (start_.txid >= end_->txid) by_difference_ = false;
   state_ = State::kFollowing;
+  reached(start_);
   return {};
 }
 
@@ -187,9 +187,15 @@ Outcome Applier::chunk(Bytes payload) {
   Sink::Image image{memory_, spool_path_};
   auto taken = sink_.change_set(id_, *change_set_, image);
   if (!taken) return judge(std::move(taken).error());
-  if (end_ && change_set_->post.txid >= end_->txid) by_difference_ = false;
+  reached(change_set_->post);
   abandon_image();
   return {};
+}
+
+void Applier::reached(const Position& position) {
+  if (!end_ || position.txid < end_->txid) return;
+  end_.reset();
+  by_difference_ = false;
 }
 
 Result<void> Applier::collect(Bytes payload) {

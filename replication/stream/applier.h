@@ -42,6 +42,8 @@ class Applier {
   /// A snapshot by difference has been begun, and its content has not been found exact: the next one is
   /// whole, so that what is wrong here cannot be met again and again.
   bool needs_whole() const { return by_difference_; }
+  /// The last snapshot that was begun, if any, was taken, and its content has been found exact.
+  bool is_exact() const { return state_ == State::kFollowing && !end_; }
 
  private:
   enum class State { kWaiting, kSnapshot, kFollowing };
@@ -54,6 +56,7 @@ class Applier {
   Outcome end_snapshot(const wire::SnapshotEnd& end);
   Outcome begin_change_set(const wire::ChangeSet& change_set);
   Outcome chunk(Bytes payload);
+  void reached(const Position& position);
   Result<void> collect(Bytes payload);
   void abandon_image();
   Outcome judge(Error error);
@@ -67,7 +70,7 @@ class Applier {
 
   bool by_difference_ = false;   // the present snapshot, until its content is exact
   Position start_;               // of the present snapshot
-  std::optional<Position> end_;  // of the snapshot by difference, once it is known
+  std::optional<Position> end_;  // of the present snapshot, once it is known and until it is reached
   std::uint32_t page_size_ = 0;
   std::size_t pages_done_ = 0;  // of the present batch, before a retry
 

@@ -39,7 +39,7 @@ Result<void> Subscriber::Impl::dispatch(const SessionPtr& session, wire::Frame f
   if (message.has_catalog_end()) {
     progress_.catalog_ended();
     catalog_ended_ = true;
-    for (DatabaseId id : resync_wanted_) ask_for_snapshot(session, id, false);
+    for (const auto& [id, wish] : resync_wanted_) ask_for_snapshot(session, id, false);
     check_caught_up();
     return {};
   }
@@ -132,6 +132,7 @@ Task<void> Subscriber::Impl::drain(SessionPtr session, InboxPtr inbox) {
     while (is_question && answering_ && !session->closed()) co_await session->changed().wait();
     if (session->closed()) break;
     if (is_question) answering_ = true;
+    inbox->wish = wish_for(inbox->id);
     Outcome outcome;
     std::size_t count = co_await wire::run_on(workers_, [&] {
       std::size_t i = 0;
@@ -152,6 +153,9 @@ Task<void> Subscriber::Impl::drain(SessionPtr session, InboxPtr inbox) {
       bool over = co_await settle(session, inbox, inbox->frames.front(), outcome);
       if (over) done(*inbox, inbox->frames.front());
     }
+    // A wish that came later is not met by what the worker had then: the owner may have found it damaged.
+    if (inbox->applier.is_exact() && inbox->snapshot_wish == wish_for(inbox->id))
+      resync_wanted_.erase(inbox->id);
     session->changed().notify();
   }
   inbox->draining = false;
@@ -200,7 +204,7 @@ void Subscriber::Impl::done(Inbox& inbox, const wire::Frame& frame) {
     const auto& begin = message.snapshot_begin();
     inbox.snapshot_start = Txid{begin.start().txid()};
     inbox.by_difference = begin.difference();
-    resync_wanted_.erase(inbox.id);
+    inbox.snapshot_wish = inbox.wish;
     progress_.snapshot_began(inbox.id, begin.page_count(), begin.page_size());
   }
   if (message.has_snapshot_pages() && !inbox.dropped && !inbox.by_difference)
@@ -220,6 +224,11 @@ void Subscriber::Impl::done(Inbox& inbox, const wire::Frame& frame) {
   }
   unprocessed_ -= cost(frame);
   inbox.frames.pop_front();
+}
+
+std::uint64_t Subscriber::Impl::wish_for(DatabaseId id) const {
+  auto at = resync_wanted_.find(id);
+  return at == resync_wanted_.end() ? 0 : at->second;
 }
 
 Task<void> Subscriber::Impl::answer(SessionPtr session, wire::SumsWanted wanted, Buffer sums) {
