@@ -332,12 +332,13 @@ Result<bool> Database::read_committed_page(Pgno pgno, MutableBytes into) {
   Lock lock(mutex_);
   const Checksum expected = content_.page(pgno);
   if (!expected.present()) return false;
+  const MutableBytes page = into.first(content_.page_size());
+  auto read = read_page_below(pgno, content_.page_size(), page);
+  if (read && ltx::page_checksum(pgno, page) == expected) return true;
   if (has_unlogged_writes()) {
     return make_error(ErrorCode::kBusy, info_.path + ": its content is being taken over as it is");
   }
-  const MutableBytes page = into.first(content_.page_size());
-  RILL_TRY(read_page_below(pgno, content_.page_size(), page));
-  if (ltx::page_checksum(pgno, page) == expected) return true;
+  if (!read) return std::move(read).error();
   return make_error(ErrorCode::kCorrupt,
                     info_.path + ": page " + std::to_string(pgno.value) +
                         " is not what was committed; it is not sent to any replica. Check the "
