@@ -54,9 +54,9 @@ Result<void> Subscriber::Impl::heard(const SessionPtr& session, const wire::Hear
   heartbeat_seen_ = heartbeat.sequence();
   progress_.heard(heartbeat);
   for (auto& [id, inbox] : inboxes_) {
-    if (!inbox->failed_announce) continue;
-    wire::Frame again = std::move(*inbox->failed_announce);
-    inbox->failed_announce.reset();
+    if (!inbox->failed) continue;
+    wire::Frame again = std::move(*inbox->failed);
+    inbox->failed.reset();
     push(session, inbox, std::move(again));
   }
   return {};
@@ -97,11 +97,12 @@ Result<void> Subscriber::Impl::note(Inbox& inbox, const wire::Frame& frame) {
   if (message.has_announce()) {
     RILL_ASSIGN(DatabaseState state, from_wire(message.announce()));
     inbox.dropped = false;
-    inbox.failed_announce.reset();
+    inbox.failed.reset();
     progress_.announced(state);
   }
   if (message.has_drop()) {
     inbox.dropped = true;
+    inbox.failed.reset();
     complete_.erase(inbox.id);
     resync_wanted_.erase(inbox.id);
     progress_.dropped(inbox.id);
@@ -161,7 +162,7 @@ Task<void> Subscriber::Impl::drain(SessionPtr session, InboxPtr inbox) {
   inbox->draining = false;
   --draining_;
   drained_.notify();
-  if (inbox->dropped && inbox->frames.empty() && !session->closed()) {
+  if (inbox->dropped && inbox->frames.empty() && !inbox->failed && !session->closed()) {
     auto at = inboxes_.find(inbox->id);
     if (at != inboxes_.end() && at->second == inbox) inboxes_.erase(at);
   }
@@ -185,7 +186,8 @@ Task<bool> Subscriber::Impl::settle(SessionPtr session, InboxPtr inbox, const wi
       co_return false;
     case Verdict::kFailed:
       spdlog::error("{}; trying again", what);
-      if (frame.message.has_announce()) inbox->failed_announce = frame;
+      // Only the latest counts.
+      if (frame.message.has_drop() == inbox->dropped) inbox->failed = frame;
       break;
     case Verdict::kResync:
       spdlog::warn("{}; asking for a snapshot", what);

@@ -38,10 +38,10 @@ class Subscriber::Impl {
     bool draining = false;
     bool dropped = false;  // the drop is in `frames`, or done
     Txid snapshot_start;
-    bool by_difference = false;                  // the snapshot
-    std::uint64_t wish = 0;                      // the owner's latest when the worker was given this batch
-    std::uint64_t snapshot_wish = 0;             // and when it was given the snapshot's beginning
-    std::optional<wire::Frame> failed_announce;  // tried again now and then
+    bool by_difference = false;         // the snapshot
+    std::uint64_t wish = 0;             // the owner's latest when the worker was given this batch
+    std::uint64_t snapshot_wish = 0;    // and when it was given the snapshot's beginning
+    std::optional<wire::Frame> failed;  // an announcement or drop, tried again now and then
   };
   using InboxPtr = std::shared_ptr<Inbox>;
 

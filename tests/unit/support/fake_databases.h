@@ -356,6 +356,11 @@ class FakeSink final : public stream::Sink {
     std::lock_guard lock(mutex_);
     failures_.assign(codes.begin(), codes.end());
   }
+  /// So many of the next drops fail.
+  void fail_drops(int count) {
+    std::lock_guard lock(mutex_);
+    failing_drops_ = count;
+  }
   /// Workers that bring something for `id` wait until it is let go.
   void hold(DatabaseId id) {
     std::lock_guard lock(mutex_);
@@ -390,6 +395,11 @@ class FakeSink final : public stream::Sink {
   }
   Result<void> drop(DatabaseId id, bool unknown) override {
     std::lock_guard lock(mutex_);
+    if (failing_drops_ > 0) {
+      --failing_drops_;
+      event("keep " + databases_[id].info.path);
+      return make_error(ErrorCode::kIo, "as the test wants");
+    }
     event((unknown ? "park and drop " : "drop ") + databases_[id].info.path);
     databases_.erase(id);
     return {};
@@ -491,6 +501,7 @@ class FakeSink final : public stream::Sink {
   std::map<DatabaseId, Database> databases_;
   std::vector<std::string> events_;
   std::deque<ErrorCode> failures_;
+  int failing_drops_ = 0;
   DatabaseId held_;
   std::function<void(const Progress&)> progressed_;
 };

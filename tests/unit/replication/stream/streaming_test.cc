@@ -139,6 +139,19 @@ TEST_F(Streaming, KeepsAsideWhatThePrimaryHasLost) {
       [](auto&, auto& events) { return std::ranges::count(events, "park and drop lost.db") == 1; }));
 }
 
+TEST_F(Streaming, DropsLaterWhatCouldNotBeDropped) {
+  primary.options.session.heartbeat_interval = std::chrono::milliseconds(20);
+  auto id = primary.source.create("app.db", 3);
+  connect();
+  ASSERT_TRUE(replica.sink.wait_position(id, primary.source.position(id)));
+  replica.sink.fail_drops(3);
+  primary.source.drop(id);
+  EXPECT_TRUE(
+      replica.sink.wait([](auto&, auto& events) { return std::ranges::count(events, "drop app.db") == 1; }));
+  EXPECT_EQ(std::ranges::count(replica.sink.events(), "keep app.db"), 3);
+  EXPECT_TRUE(replica.subscriber->status().connected);
+}
+
 TEST_F(Streaming, AsksForWhatDiffersWhenTheOwnerSaysThatItsCopyIsDamaged) {
   auto id = primary.source.create("app.db", 10);
   connect();
