@@ -69,6 +69,7 @@ class Applier {
   std::optional<DatabaseInfo> info_;
 
   bool by_difference_ = false;   // the present snapshot, until its content is exact
+  bool has_nothing_ = false;     // to compare with, and the primary has not been told
   Position start_;               // of the present snapshot
   std::optional<Position> end_;  // of the present snapshot, once it is known and until it is reached
   std::uint32_t page_size_ = 0;
