@@ -136,12 +136,12 @@ Result<void> Database::require_writable() const {
 
 void Database::fail(const Error& error) {
   if (!failure_.empty()) return;
-  failure_ = error.message;
-  spdlog::error(
-      "{}: {}. The database is closed to writers; what was committed is safe in its log. Look after the "
-      "disk, then "
-      "restart rillfs",
-      info_.path, error.message);
+  failure_ = error.message + ". Look after the disk, then restart rillfs" +
+             (environment_.primary ? "" : "; until then it falls behind the primary");
+  spdlog::error("{}: {}. {}", info_.path, failure_,
+                environment_.primary
+                    ? "The database is closed to writers; what was committed is safe in its log"
+                    : "What it does not have is safe with the primary");
 }
 
 Result<void> Database::make_replicated() {

@@ -60,7 +60,8 @@ Outcome Applier::judge(Error error) {
   if (works_later(error)) return {Verdict::kRetry, std::move(error), {}};
   abandon_image();
   state_ = State::kWaiting;
-  return {Verdict::kResync, std::move(error), {}};
+  const bool closed = error.code == ErrorCode::kClosed;
+  return {closed ? Verdict::kClosed : Verdict::kResync, std::move(error), {}};
 }
 
 Outcome Applier::announce(const wire::Announce& announce) {

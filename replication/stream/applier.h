@@ -21,6 +21,7 @@ enum class Verdict {
   kRetry,     ///< no room, or busy: the same frame again, later
   kResync,    ///< does not fit what is here: a snapshot is needed; until it comes the applier passes over
   kFailed,    ///< a name could not be given or a database not dropped; the stream goes on
+  kClosed,    ///< takes nothing until the next start, not a snapshot either: all is passed over
   kProtocol,  ///< the peer broke the protocol: the session must end
 };
 

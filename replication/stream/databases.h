@@ -151,8 +151,8 @@ class Sink {
   /// new logged position. kPositionMismatch when it does not follow the local position, kCorrupt when it does
   /// not verify: the subscriber then asks for a snapshot. kNoSpace: the subscriber waits and tries again.
   /// As any other call for a database, it may return kBusy while the database is being made: the same again,
-  /// in a moment.
-  /// `image` is either in memory or in a file (large ones), named by its path.
+  /// in a moment. kClosed, as from end_snapshot: nothing can be taken before the next start, nor is asked
+  /// for. `image` is either in memory or in a file (large ones), named by its path.
   struct Image {
     Bytes bytes;            ///< whole image, when file_path is empty
     std::string file_path;  ///< else here

@@ -193,6 +193,10 @@ Task<bool> Subscriber::Impl::settle(SessionPtr session, InboxPtr inbox, const wi
       spdlog::warn("{}; asking for a snapshot", what);
       ask_for_snapshot(session, inbox->id, inbox->applier.needs_whole());
       break;
+    case Verdict::kClosed:
+      spdlog::error("{}", what);
+      resync_wanted_.erase(inbox->id);  // in vain
+      break;
     case Verdict::kProtocol:
       session->close(outcome.error.with(session->peer()));
       break;

@@ -188,6 +188,23 @@ TEST_F(Streaming, AsksForASnapshotWhenAChangeSetDoesNotFit) {
   }
 }
 
+TEST_F(Streaming, AsksForNothingWhereNothingCanBeTaken) {
+  auto id = primary.source.create("app.db", 5), other = primary.source.create("other.db", 5);
+  connect();
+  for (DatabaseId one : {id, other})
+    ASSERT_TRUE(replica.sink.wait_position(one, primary.source.position(one)));
+  replica.sink.fail_next({ErrorCode::kClosed});
+  primary.source.commit(id, "refused");
+  ASSERT_TRUE(replica.sink.wait(
+      [](auto&, auto& events) { return std::ranges::count(events, "refuse app.db") == 1; }));
+  primary.source.commit(id, "passed over");
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  EXPECT_EQ(primary.source.difference_count(), 0);
+  EXPECT_EQ(primary.source.snapshot_count(), 2);
+  primary.source.commit(other, "taken");
+  EXPECT_TRUE(replica.sink.wait_position(other, primary.source.position(other)));
+}
+
 TEST_F(Streaming, WaitsForRoomAndGoesOnWithoutASnapshot) {
   auto id = primary.source.create("app.db", 5);
   connect();
