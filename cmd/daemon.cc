@@ -231,11 +231,11 @@ void Daemon::add_databases(NodeStatus& status) const {
     entry.size = details.size;
     entry.log_bytes = details.log_bytes;
     entry.journal_mode = details.wal_mode ? "wal" : "rollback";
-    entry.problem = details.failure;
     entry.parked = count_parked(environment_.files, environment_.parked_directory(), database->id());
     entry.lag_ms = 0;
     if (auto it = obstacles.find(database->id().value); it != obstacles.end()) entry.problem = it->second;
     add_health(entry, database->health());
+    if (!details.failure.empty()) entry.problem = details.failure;  // nothing else goes away before that
     if (const auto* behind = find_progress(progress, database->id())) {
       entry.lag_ms = static_cast<std::uint64_t>(std::max<std::int64_t>(0, behind->lag_ms));
       entry.lag_txs = behind->lag_transactions;

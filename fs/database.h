@@ -161,7 +161,7 @@ class Database : public std::enable_shared_from_this<Database> {
   // --- snapshots and streaming
   // -------------------------------------------------------------------------------
   /// Latest committed content of one page, verified against its checksum. Nothing beyond the end, nor for the
-  /// lock page.
+  /// lock page. kBusy where something else is there that was written without a transaction.
   Result<bool> read_committed_page(Pgno pgno, MutableBytes into);
   /// Checksums of the committed pages from `first` on; 0 for what is not there.
   std::vector<std::uint64_t> page_sums(Pgno first, std::uint32_t count) const;

@@ -28,6 +28,31 @@ log::NewRecord record_of(const ImageSummary& image, const Position& pre, const P
   return record;
 }
 
+/// The snapshot's pages become the log's only record.
+Result<void> append_snapshot(log::Log& log, const log::NewRecord& record, const ltx::Header& header,
+                             File& file, const Content& content) {
+  RILL_ASSIGN(auto appender, log.reset(record));
+  ltx::Encoder encoder(appender);
+  RILL_TRY(encoder.begin(header));
+  Buffer page(content.page_size());
+  for (Pgno pgno{1}; pgno <= header.commit; pgno = pgno.next()) {
+    if (!content.page(pgno).present()) continue;
+    RILL_TRY(file.read_exact_at(page, (std::uint64_t{pgno.value} - 1) * header.page_size, "snapshot: read"));
+    RILL_TRY(encoder.page(pgno, page));
+  }
+  RILL_TRY(encoder.finish(content.position().checksum));
+  RILL_TRY(appender.commit());
+  return {};
+}
+
+/// What a poisoned log refuses it refuses until the next start, a snapshot too: that is kClosed.
+Error refused_by(log::Log& log, Error error, bool has_failed) {
+  // Out of room goes away by itself, unless a sync has met it.
+  if (error.code == ErrorCode::kNoSpace && !has_failed) return error;
+  if (log.sync()) return error;
+  return make_error(ErrorCode::kClosed, "the log takes nothing any more: " + error.message);
+}
+
 }  // namespace
 
 Result<void> Database::append_image(const log::NewRecord& record, const stream::Sink::Image& image) {
@@ -70,7 +95,11 @@ Result<Position> Database::receive(const stream::ChangeSetInfo& info, const stre
                                                to_hex(sums.rolling.value) + ", not to " + to_text(info.post));
   }
   failpoint::reach("receive.before_log");
-  RILL_TRY(append_image(record_of(summary, here, info.post, sums.hash), image));
+  if (auto appended = append_image(record_of(summary, here, info.post, sums.hash), image); !appended) {
+    Error refused = refused_by(*log_, std::move(appended).error(), !failure_.empty());
+    if (refused.code == ErrorCode::kClosed) fail(refused);
+    return std::move(refused).with(info_.path);
+  }
   failpoint::reach("receive.after_log");
   {
     Lock checks(checks_mutex_);
@@ -102,17 +131,11 @@ Result<Position> Database::receive_snapshot(const std::string& file_path, const 
   record.flags |= log::kSnapshot;
   record.pre = Checksum::empty();
   failpoint::reach("resync.before_log");
-  RILL_ASSIGN(auto appender, log_->reset(record));
-  ltx::Encoder encoder(appender);
-  RILL_TRY(encoder.begin(header));
-  Buffer page(content.page_size());
-  for (Pgno pgno{1}; pgno <= header.commit; pgno = pgno.next()) {
-    if (!content.page(pgno).present()) continue;
-    RILL_TRY(file->read_exact_at(page, (std::uint64_t{pgno.value} - 1) * header.page_size, "snapshot: read"));
-    RILL_TRY(encoder.page(pgno, page));
+  if (auto appended = append_snapshot(*log_, record, header, *file, content); !appended) {
+    Error refused = refused_by(*log_, std::move(appended).error(), !failure_.empty());
+    if (refused.code == ErrorCode::kClosed) fail(refused);
+    return std::move(refused).with(info_.path);
   }
-  RILL_TRY(encoder.finish(content.position().checksum));
-  RILL_TRY(appender.commit());
   failpoint::reach("resync.after_log");
   {
     Lock checks(checks_mutex_);

@@ -138,12 +138,12 @@ Result<void> Database::require_writable() const {
 
 void Database::fail(const Error& error) {
   if (!failure_.empty()) return;
-  failure_ = error.message;
-  spdlog::error(
-      "{}: {}. The database is closed to writers; what was committed is safe in its log. Look after the "
-      "disk, then "
-      "restart rillfs",
-      info_.path, error.message);
+  failure_ = error.message + ". Look after the disk, then restart rillfs" +
+             (environment_.primary ? "" : "; until then it falls behind the primary");
+  spdlog::error("{}: {}. {}", info_.path, failure_,
+                environment_.primary
+                    ? "The database is closed to writers; what was committed is safe in its log"
+                    : "What it does not have is safe with the primary");
 }
 
 Result<void> Database::make_replicated() {
@@ -356,12 +356,13 @@ Result<bool> Database::read_committed_page(Pgno pgno, MutableBytes into) {
   Lock lock(mutex_);
   const Checksum expected = content_.page(pgno);
   if (!expected.present()) return false;
+  const MutableBytes page = into.first(content_.page_size());
+  auto read = read_page_below(pgno, content_.page_size(), page);
+  if (read && ltx::page_checksum(pgno, page) == expected) return true;
   if (has_unlogged_writes()) {
     return make_error(ErrorCode::kBusy, info_.path + ": its content is being taken over as it is");
   }
-  const MutableBytes page = into.first(content_.page_size());
-  RILL_TRY(read_page_below(pgno, content_.page_size(), page));
-  if (ltx::page_checksum(pgno, page) == expected) return true;
+  if (!read) return std::move(read).error();
   return make_error(ErrorCode::kCorrupt,
                     info_.path + ": page " + std::to_string(pgno.value) +
                         " is not what was committed; it is not sent to any replica. Check the "

@@ -48,17 +48,18 @@ class FuzzyPages final : public stream::SnapshotCursor {
   Position end() const override { return end_; }
 
   Result<std::optional<Page>> next() override {
-    for (;;) {
+    for (;; next_ = next_.next()) {
       const Pgno pgno = next_;
       if (pgno > database_->page_count() || database_->page_size() != page_size_) {
         // With another page size the change set that made it so has every page.
         end_ = database_->published();
         return std::optional<Page>();
       }
-      next_ = next_.next();
       if (pgno == ltx::lock_pgno(page_size_)) continue;
       RILL_ASSIGN(bool present, database_->read_committed_page(pgno, page_));
-      if (present) return std::optional<Page>(Page{pgno, Bytes(page_).first(page_size_)});
+      if (!present) continue;
+      next_ = pgno.next();
+      return std::optional<Page>(Page{pgno, Bytes(page_).first(page_size_)});
     }
   }
 

@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include <bit>
+#include <utility>
 
 #include "replication/stream/convert.h"
 #include "replication/stream/page_batch.h"
@@ -59,7 +60,8 @@ Outcome Applier::judge(Error error) {
   if (works_later(error)) return {Verdict::kRetry, std::move(error), {}};
   abandon_image();
   state_ = State::kWaiting;
-  return {Verdict::kResync, std::move(error), {}};
+  const bool closed = error.code == ErrorCode::kClosed;
+  return {closed ? Verdict::kClosed : Verdict::kResync, std::move(error), {}};
 }
 
 Outcome Applier::announce(const wire::Announce& announce) {
@@ -88,10 +90,13 @@ Outcome Applier::begin_snapshot(const wire::SnapshotBegin& begin) {
   if (size < wire::kPageSizeMin || size > wire::kPageSizeMax || !std::has_single_bit(size))
     return protocol("a snapshot with pages of " + std::to_string(size) + " bytes");
   abandon_image();
+  has_nothing_ = false;
   auto begun = begin.difference() ? sink_.begin_difference(*info_, *start, size)
                                   : sink_.begin_snapshot(*info_, *start, size, Pgno{begin.page_count()});
   if (!begun && begin.difference() && begun.error().code == ErrorCode::kUnsupported) {
-    state_ = State::kWaiting;  // the first question is answered with nothing
+    state_ = State::kWaiting;  // the first question is answered with nothing, or else the end
+    by_difference_ = true;
+    has_nothing_ = true;
     return {};
   }
   if (!begun) return judge(std::move(begun).error());
@@ -112,7 +117,10 @@ Outcome Applier::answer(const wire::SumsWanted& wanted) {
     return protocol("a question about sums outside of a snapshot by difference");
   Outcome outcome;
   outcome.answer.emplace();
-  if (state_ == State::kWaiting) return outcome;
+  if (state_ == State::kWaiting) {
+    has_nothing_ = false;
+    return outcome;
+  }
   for (const PageRun& run : *runs) {
     auto sums = sink_.page_sums(id_, run.first, run.count);
     if (sums) {
@@ -151,6 +159,9 @@ Outcome Applier::pages(const wire::SnapshotPages& pages, Bytes payload) {
 }
 
 Outcome Applier::end_snapshot(const wire::SnapshotEnd& end) {
+  // Of an empty database nothing is asked.
+  if (std::exchange(has_nothing_, false))
+    return judge(make_error(ErrorCode::kUnsupported, "there is nothing here to compare with"));
   if (state_ == State::kWaiting) return {};
   if (state_ != State::kSnapshot) return protocol("the end of a snapshot that was not begun");
   auto position = from_wire(end.end());
@@ -158,8 +169,8 @@ Outcome Applier::end_snapshot(const wire::SnapshotEnd& end) {
   auto ended = sink_.end_snapshot(id_, *position);
   if (!ended) return judge(std::move(ended).error());
   end_ = *position;
-  if (start_.txid >= end_->txid) by_difference_ = false;
   state_ = State::kFollowing;
+  reached(start_);
   return {};
 }
 
@@ -187,9 +198,15 @@ Outcome Applier::chunk(Bytes payload) {
   Sink::Image image{memory_, spool_path_};
   auto taken = sink_.change_set(id_, *change_set_, image);
   if (!taken) return judge(std::move(taken).error());
-  if (end_ && change_set_->post.txid >= end_->txid) by_difference_ = false;
+  reached(change_set_->post);
   abandon_image();
   return {};
+}
+
+void Applier::reached(const Position& position) {
+  if (!end_ || position.txid < end_->txid) return;
+  end_.reset();
+  by_difference_ = false;
 }
 
 Result<void> Applier::collect(Bytes payload) {

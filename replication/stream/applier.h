@@ -21,6 +21,7 @@ enum class Verdict {
   kRetry,     ///< no room, or busy: the same frame again, later
   kResync,    ///< does not fit what is here: a snapshot is needed; until it comes the applier passes over
   kFailed,    ///< a name could not be given or a database not dropped; the stream goes on
+  kClosed,    ///< takes nothing until the next start, not a snapshot either: all is passed over
   kProtocol,  ///< the peer broke the protocol: the session must end
 };
 
@@ -42,6 +43,8 @@ class Applier {
   /// A snapshot by difference has been begun, and its content has not been found exact: the next one is
   /// whole, so that what is wrong here cannot be met again and again.
   bool needs_whole() const { return by_difference_; }
+  /// The last snapshot that was begun, if any, was taken, and its content has been found exact.
+  bool is_exact() const { return state_ == State::kFollowing && !end_; }
 
  private:
   enum class State { kWaiting, kSnapshot, kFollowing };
@@ -54,6 +57,7 @@ class Applier {
   Outcome end_snapshot(const wire::SnapshotEnd& end);
   Outcome begin_change_set(const wire::ChangeSet& change_set);
   Outcome chunk(Bytes payload);
+  void reached(const Position& position);
   Result<void> collect(Bytes payload);
   void abandon_image();
   Outcome judge(Error error);
@@ -66,8 +70,9 @@ class Applier {
   std::optional<DatabaseInfo> info_;
 
   bool by_difference_ = false;   // the present snapshot, until its content is exact
+  bool has_nothing_ = false;     // to compare with, and the primary has not been told
   Position start_;               // of the present snapshot
-  std::optional<Position> end_;  // of the snapshot by difference, once it is known
+  std::optional<Position> end_;  // of the present snapshot, once it is known and until it is reached
   std::uint32_t page_size_ = 0;
   std::size_t pages_done_ = 0;  // of the present batch, before a retry
 

@@ -38,7 +38,7 @@ class Comparison {
   wire::Message ask(DatabaseId id, std::uint64_t request);
   /// kInvalid for another number of sums than was asked for. An answer to another question is passed over.
   Result<void> answered(std::uint64_t request, Bytes sums);
-  /// The next page to send; nothing at the end of the window.
+  /// The next page to send; nothing at the end of the window. After kBusy it is the same page again.
   Result<std::optional<SnapshotCursor::Page>> next();
 
  private:

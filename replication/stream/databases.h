@@ -69,7 +69,7 @@ class SnapshotCursor {
     Pgno pgno;
     Bytes data;  ///< page_size bytes, valid until the next call
   };
-  /// Nothing after the last page. The lock page is left out.
+  /// Nothing after the last page. The lock page is left out. After kBusy the same page is the next one.
   virtual Result<std::optional<Page>> next() = 0;
   /// After the last page: the position that the reader must reach before the content is exact.
   virtual Position end() const = 0;
@@ -86,7 +86,7 @@ class PageSource {
   virtual Pgno page_count() const = 0;
   /// Checksums of `count` pages from `first` on, one after the other; 0 for what is not there.
   virtual std::vector<std::uint64_t> sums(Pgno first, std::uint32_t count) const = 0;
-  /// Nothing for a page that is not there. Valid until the next call.
+  /// Nothing for a page that is not there. Valid until the next call. kBusy: again, later.
   virtual Result<std::optional<Bytes>> read(Pgno pgno) = 0;
 };
 
@@ -151,8 +151,8 @@ class Sink {
   /// new logged position. kPositionMismatch when it does not follow the local position, kCorrupt when it does
   /// not verify: the subscriber then asks for a snapshot. kNoSpace: the subscriber waits and tries again.
   /// As any other call for a database, it may return kBusy while the database is being made: the same again,
-  /// in a moment.
-  /// `image` is either in memory or in a file (large ones), named by its path.
+  /// in a moment. kClosed, as from end_snapshot: nothing can be taken before the next start, nor is asked
+  /// for. `image` is either in memory or in a file (large ones), named by its path.
   struct Image {
     Bytes bytes;            ///< whole image, when file_path is empty
     std::string file_path;  ///< else here

@@ -64,7 +64,8 @@ bool Feeder::fill(std::span<const DatabaseId> changed, std::span<const ResyncReq
     const bool ordinary = more.error().code == ErrorCode::kBusy;
     spdlog::log(ordinary ? spdlog::level::debug : spdlog::level::err, "cannot send {}: {}; trying again",
                 database.info.path, more.error().message);
-    forget_cursors(database);
+    // A page that cannot be read at present can be later: a large snapshot would else never come to its end.
+    if (!ordinary) forget_cursors(database);
     if (!std::exchange(database.is_failed, true)) failed_.push_back(id);
   }
   return !ready_.empty();
@@ -255,9 +256,10 @@ Result<void> Feeder::end_snapshot(Database& database, const Position& start, con
 Result<void> Feeder::send_pages(Database& database, Buffer& out) {
   PageBatch batch(database.snapshot->page_size());
   while (batch.has_room()) {
-    RILL_ASSIGN(auto page, database.snapshot->next());
-    if (!page) break;
-    RILL_TRY(batch.add(page->pgno, page->data));
+    auto page = database.snapshot->next();
+    if (!page && batch.empty()) return std::move(page).error();
+    if (!page || !*page) break;  // what is here goes first
+    RILL_TRY(batch.add((*page)->pgno, (*page)->data));
   }
   if (!batch.empty()) {
     batch.append_frame(database.info.id, out);
@@ -273,8 +275,10 @@ Result<bool> Feeder::send_differences(Database& database, Buffer& out) {
   if (comparison.waits_for_answer()) return false;
   PageBatch batch(comparison.page_size());
   while (comparison.has_pages() && batch.has_room()) {
-    RILL_ASSIGN(auto page, comparison.next());
-    if (page) RILL_TRY(batch.add(page->pgno, page->data));
+    auto page = comparison.next();
+    if (!page && batch.empty()) return std::move(page).error();
+    if (!page) break;  // what is here goes first
+    if (*page) RILL_TRY(batch.add((*page)->pgno, (*page)->data));
   }
   if (!batch.empty()) {
     batch.append_frame(database.info.id, out);

@@ -95,6 +95,7 @@ Task<Result<void>> Subscriber::Impl::connect_once() {
     set_state(false, session.error().message);
     co_return std::move(session).error();
   }
+  catalog_ended_ = false;
   session_ = *session;
   if (stopped_) session_->close(make_error(ErrorCode::kClosed, "this node is stopping"));
   tasks_.spawn("session watch",
@@ -161,7 +162,6 @@ Task<Result<void>> Subscriber::Impl::greet(SessionPtr session) {
   progress_.connected(databases);
   complete_.clear();
   resync_delay_.clear();
-  catalog_ended_ = false;
   for (const DatabaseState& database : databases) complete_[database.info.id] = true;
   auto told = co_await send_have(session, databases);
   if (told) session->established();
@@ -252,7 +252,7 @@ void Subscriber::Impl::when_caught_up(std::function<void()> done) {
 void Subscriber::Impl::resync(DatabaseId id) {
   boost::asio::post(network_, [this, id] {
     if (stopped_) return;
-    resync_wanted_.insert(id);
+    resync_wanted_[id] = ++wish_count_;
     // By difference will do: what is compared is what the files have, not what they should have.
     if (session_ && catalog_ended_) ask_for_snapshot(session_, id, false);
   });

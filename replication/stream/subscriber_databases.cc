@@ -39,7 +39,7 @@ Result<void> Subscriber::Impl::dispatch(const SessionPtr& session, wire::Frame f
   if (message.has_catalog_end()) {
     progress_.catalog_ended();
     catalog_ended_ = true;
-    for (DatabaseId id : resync_wanted_) ask_for_snapshot(session, id, false);
+    for (const auto& [id, wish] : resync_wanted_) ask_for_snapshot(session, id, false);
     check_caught_up();
     return {};
   }
@@ -54,9 +54,9 @@ Result<void> Subscriber::Impl::heard(const SessionPtr& session, const wire::Hear
   heartbeat_seen_ = heartbeat.sequence();
   progress_.heard(heartbeat);
   for (auto& [id, inbox] : inboxes_) {
-    if (!inbox->failed_announce) continue;
-    wire::Frame again = std::move(*inbox->failed_announce);
-    inbox->failed_announce.reset();
+    if (!inbox->failed) continue;
+    wire::Frame again = std::move(*inbox->failed);
+    inbox->failed.reset();
     push(session, inbox, std::move(again));
   }
   return {};
@@ -97,11 +97,12 @@ Result<void> Subscriber::Impl::note(Inbox& inbox, const wire::Frame& frame) {
   if (message.has_announce()) {
     RILL_ASSIGN(DatabaseState state, from_wire(message.announce()));
     inbox.dropped = false;
-    inbox.failed_announce.reset();
+    inbox.failed.reset();
     progress_.announced(state);
   }
   if (message.has_drop()) {
     inbox.dropped = true;
+    inbox.failed.reset();
     complete_.erase(inbox.id);
     resync_wanted_.erase(inbox.id);
     progress_.dropped(inbox.id);
@@ -132,6 +133,7 @@ Task<void> Subscriber::Impl::drain(SessionPtr session, InboxPtr inbox) {
     while (is_question && answering_ && !session->closed()) co_await session->changed().wait();
     if (session->closed()) break;
     if (is_question) answering_ = true;
+    inbox->wish = wish_for(inbox->id);
     Outcome outcome;
     std::size_t count = co_await wire::run_on(workers_, [&] {
       std::size_t i = 0;
@@ -152,12 +154,15 @@ Task<void> Subscriber::Impl::drain(SessionPtr session, InboxPtr inbox) {
       bool over = co_await settle(session, inbox, inbox->frames.front(), outcome);
       if (over) done(*inbox, inbox->frames.front());
     }
+    // A wish that came later is not met by what the worker had then: the owner may have found it damaged.
+    if (inbox->applier.is_exact() && inbox->snapshot_wish == wish_for(inbox->id))
+      resync_wanted_.erase(inbox->id);
     session->changed().notify();
   }
   inbox->draining = false;
   --draining_;
   drained_.notify();
-  if (inbox->dropped && inbox->frames.empty() && !session->closed()) {
+  if (inbox->dropped && inbox->frames.empty() && !inbox->failed && !session->closed()) {
     auto at = inboxes_.find(inbox->id);
     if (at != inboxes_.end() && at->second == inbox) inboxes_.erase(at);
   }
@@ -181,11 +186,16 @@ Task<bool> Subscriber::Impl::settle(SessionPtr session, InboxPtr inbox, const wi
       co_return false;
     case Verdict::kFailed:
       spdlog::error("{}; trying again", what);
-      if (frame.message.has_announce()) inbox->failed_announce = frame;
+      // Only the latest counts.
+      if (frame.message.has_drop() == inbox->dropped) inbox->failed = frame;
       break;
     case Verdict::kResync:
       spdlog::warn("{}; asking for a snapshot", what);
       ask_for_snapshot(session, inbox->id, inbox->applier.needs_whole());
+      break;
+    case Verdict::kClosed:
+      spdlog::error("{}", what);
+      resync_wanted_.erase(inbox->id);  // in vain
       break;
     case Verdict::kProtocol:
       session->close(outcome.error.with(session->peer()));
@@ -200,7 +210,7 @@ void Subscriber::Impl::done(Inbox& inbox, const wire::Frame& frame) {
     const auto& begin = message.snapshot_begin();
     inbox.snapshot_start = Txid{begin.start().txid()};
     inbox.by_difference = begin.difference();
-    resync_wanted_.erase(inbox.id);
+    inbox.snapshot_wish = inbox.wish;
     progress_.snapshot_began(inbox.id, begin.page_count(), begin.page_size());
   }
   if (message.has_snapshot_pages() && !inbox.dropped && !inbox.by_difference)
@@ -220,6 +230,11 @@ void Subscriber::Impl::done(Inbox& inbox, const wire::Frame& frame) {
   }
   unprocessed_ -= cost(frame);
   inbox.frames.pop_front();
+}
+
+std::uint64_t Subscriber::Impl::wish_for(DatabaseId id) const {
+  auto at = resync_wanted_.find(id);
+  return at == resync_wanted_.end() ? 0 : at->second;
 }
 
 Task<void> Subscriber::Impl::answer(SessionPtr session, wire::SumsWanted wanted, Buffer sums) {

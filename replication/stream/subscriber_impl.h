@@ -5,7 +5,6 @@
 #include <atomic>
 #include <deque>
 #include <unordered_map>
-#include <unordered_set>
 
 #include "replication/base/mutex.h"
 #include "replication/stream/applier.h"
@@ -39,8 +38,10 @@ class Subscriber::Impl {
     bool draining = false;
     bool dropped = false;  // the drop is in `frames`, or done
     Txid snapshot_start;
-    bool by_difference = false;                  // the snapshot
-    std::optional<wire::Frame> failed_announce;  // tried again now and then
+    bool by_difference = false;         // the snapshot
+    std::uint64_t wish = 0;             // the owner's latest when the worker was given this batch
+    std::uint64_t snapshot_wish = 0;    // and when it was given the snapshot's beginning
+    std::optional<wire::Frame> failed;  // an announcement or drop, tried again now and then
   };
   using InboxPtr = std::shared_ptr<Inbox>;
 
@@ -66,6 +67,7 @@ class Subscriber::Impl {
   wire::Task<bool> settle(SessionPtr session, InboxPtr inbox, const wire::Frame& frame,
                           const Outcome& outcome);
   void done(Inbox& inbox, const wire::Frame& frame);
+  std::uint64_t wish_for(DatabaseId id) const;
   wire::Task<void> answer(SessionPtr session, wire::SumsWanted wanted, Buffer sums);
   void ask_for_snapshot(const SessionPtr& session, DatabaseId id, bool whole);
   wire::Task<void> ask_again(SessionPtr session, DatabaseId id, Duration delay, bool whole);
@@ -96,8 +98,10 @@ class Subscriber::Impl {
   std::unordered_map<DatabaseId, InboxPtr> inboxes_;
   std::unordered_map<DatabaseId, bool> complete_;  // what the sink had when the session began
   std::unordered_map<DatabaseId, Duration> resync_delay_;
-  std::unordered_set<DatabaseId> resync_wanted_;  // by the owner; until a snapshot begins
-  bool catalog_ended_ = false;                    // in this session: the primary knows what is wanted of it
+  /// By the owner, numbered; until a snapshot that began after the wish is complete.
+  std::unordered_map<DatabaseId, std::uint64_t> resync_wanted_;
+  std::uint64_t wish_count_ = 0;
+  bool catalog_ended_ = false;  // in this session: the primary knows what is wanted of it
   std::unordered_map<DatabaseId, Sink::Progress> acks_;  // not sent yet
   std::size_t draining_ = 0;
   bool answering_ = false;  // a database's sums are being read or sent: one at a time, for they are large

@@ -160,8 +160,8 @@ class PowerCutOfReplica : public PowerCut {
     restart(false);
     database_ = primary_->database("app.db");
   }
-  /// A change set with another page 2 comes in and is about to be shown; it is not durable.
-  void receive() {
+  /// A change set with another page 2 comes in.
+  Result<Position> take() {
     const Content content = database_->content();
     const std::vector<PageChange> changes{{Pgno{2}, ltx::page_checksum(Pgno{2}, page_)}};
     ltx::Header header;
@@ -176,13 +176,17 @@ class PowerCutOfReplica : public PowerCut {
     Buffer image;
     BufferSink sink(image);
     ltx::Encoder encoder(sink);
-    ASSERT_TRUE(encoder.begin(header));
-    ASSERT_TRUE(encoder.page(Pgno{2}, page_));
-    ASSERT_TRUE(encoder.finish(there.checksum));
-    auto received = database_->receive({here, there, image.size(), 1, 1}, {image, ""});
+    RILL_TRY(encoder.begin(header));
+    RILL_TRY(encoder.page(Pgno{2}, page_));
+    RILL_TRY(encoder.finish(there.checksum));
+    return database_->receive({here, there, image.size(), 1, 1}, {image, ""});
+  }
+  /// And is about to be shown; it is not durable.
+  void receive() {
+    auto received = take();
     ASSERT_TRUE(received) << received.error().message;
-    database_->applying(there.txid, std::uint64_t{header.commit.value} * header.page_size);
-    EXPECT_FALSE(database_->is_durable(there.txid));
+    database_->applying(received->txid, read_all(path()).size());
+    EXPECT_FALSE(database_->is_durable(received->txid));
   }
   void expect_waiting(Caller caller) {
     const Buffer before = read_all(path());
@@ -230,6 +234,21 @@ TEST_F(PowerCutOfReplica, AFileThatHasLostItsEndIsNotReadAsIfItWereShort) {
   EXPECT_TRUE(database_->read(into, 0));
   EXPECT_FALSE(database_->read(into, 4096));
   EXPECT_TRUE(database_->health().out_of_service);
+}
+
+// A snapshot would be refused as well: nothing but a restart helps.
+TEST_F(PowerCutOfReplica, ALogThatCouldNotBeSyncedTakesNothingMoreAndSaysWhatToDo) {
+  receive();
+  files_.fail_nth(0, EIO, "log: sync");
+  EXPECT_FALSE(database_->make_durable());
+  EXPECT_TRUE(files_.fired());
+  auto received = take();
+  ASSERT_FALSE(received);
+  EXPECT_EQ(received.error().code, ErrorCode::kClosed);
+  auto snapshot = database_->receive_snapshot(path(), database_->content());
+  ASSERT_FALSE(snapshot);
+  EXPECT_EQ(snapshot.error().code, ErrorCode::kClosed);
+  EXPECT_NE(database_->details().failure.find("restart rillfs"), std::string::npos);
 }
 
 TEST_F(PowerCutOfReplica, ItsFileWaitsForNoMoreThanItIsToHave) {

@@ -120,6 +120,16 @@ class FakeSource final : public stream::Source {
     std::lock_guard lock(mutex_);
     ++databases_.at(id).versions[pgno];
   }
+  /// Reading the page is answered with this; with nothing, it can be read again.
+  void refuse_page(DatabaseId id, std::uint32_t pgno, std::optional<ErrorCode> code) {
+    std::lock_guard lock(mutex_);
+    auto& refused = databases_.at(id).refused;
+    if (code) {
+      refused[pgno] = *code;
+    } else {
+      refused.erase(pgno);
+    }
+  }
   void resize(DatabaseId id, std::uint32_t page_count) {
     std::lock_guard lock(mutex_);
     databases_.at(id).page_count = page_count;
@@ -127,6 +137,15 @@ class FakeSource final : public stream::Source {
   void set_page_size(DatabaseId id, std::uint32_t page_size) {
     std::lock_guard lock(mutex_);
     databases_.at(id).page_size = page_size;
+  }
+  Result<Buffer> read_page(DatabaseId id, std::uint32_t pgno) {
+    {
+      std::lock_guard lock(mutex_);
+      const auto& refused = databases_.at(id).refused;
+      if (auto at = refused.find(pgno); at != refused.end())
+        return make_error(at->second, "as the test wants");
+    }
+    return page(id, pgno);
   }
   Buffer page(DatabaseId id, std::uint32_t pgno) {
     std::lock_guard lock(mutex_);
@@ -198,6 +217,7 @@ class FakeSource final : public stream::Source {
     std::uint32_t page_count = 0;
     std::uint32_t page_size = kFakePageSize;
     std::map<std::uint32_t, std::uint32_t> versions;
+    std::map<std::uint32_t, ErrorCode> refused;
   };
   class LogCursor final : public stream::ChangeSetCursor {
    public:
@@ -238,8 +258,8 @@ class FakeSource final : public stream::Source {
     Pgno page_count() const override { return Pgno{count_}; }
     Result<std::optional<Page>> next() override {
       if (last_ == count_) return std::optional<Page>();
+      RILL_ASSIGN(data_, source_.read_page(id_, last_ + 1));
       ++last_;
-      data_ = source_.page(id_, last_);
       return std::optional(Page{Pgno{last_}, data_});
     }
     Position end() const override { return source_.find(id_) ? source_.position(id_) : start_; }
@@ -278,7 +298,7 @@ class FakeSource final : public stream::Source {
     }
     Result<std::optional<Bytes>> read(Pgno pgno) override {
       if (pgno > page_count()) return std::optional<Bytes>();
-      data_ = source_.page(id_, pgno.value);
+      RILL_ASSIGN(data_, source_.read_page(id_, pgno.value));
       return std::optional<Bytes>(data_);
     }
 
@@ -336,6 +356,11 @@ class FakeSink final : public stream::Sink {
     std::lock_guard lock(mutex_);
     failures_.assign(codes.begin(), codes.end());
   }
+  /// So many of the next drops fail.
+  void fail_drops(int count) {
+    std::lock_guard lock(mutex_);
+    failing_drops_ = count;
+  }
   /// Workers that bring something for `id` wait until it is let go.
   void hold(DatabaseId id) {
     std::lock_guard lock(mutex_);
@@ -370,6 +395,11 @@ class FakeSink final : public stream::Sink {
   }
   Result<void> drop(DatabaseId id, bool unknown) override {
     std::lock_guard lock(mutex_);
+    if (failing_drops_ > 0) {
+      --failing_drops_;
+      event("keep " + databases_[id].info.path);
+      return make_error(ErrorCode::kIo, "as the test wants");
+    }
     event((unknown ? "park and drop " : "drop ") + databases_[id].info.path);
     databases_.erase(id);
     return {};
@@ -471,6 +501,7 @@ class FakeSink final : public stream::Sink {
   std::map<DatabaseId, Database> databases_;
   std::vector<std::string> events_;
   std::deque<ErrorCode> failures_;
+  int failing_drops_ = 0;
   DatabaseId held_;
   std::function<void(const Progress&)> progressed_;
 };

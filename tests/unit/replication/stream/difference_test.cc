@@ -97,6 +97,18 @@ TEST_F(Difference, AnotherPageSizeNeedsAWholeSnapshot) {
   EXPECT_EQ(primary.source.snapshot_count(), 2);
 }
 
+TEST_F(Difference, EmptiedDatabaseOfAnotherPageSizeArrivesThoughThereIsNothingToAsk) {
+  make(50);
+  stop_replica();
+  primary.source.set_page_size(id, 1024);
+  primary.source.resize(id, 0);
+  lose_log();
+  return_replica();
+  expect_equal(0);
+  EXPECT_EQ(primary.source.difference_count(), 1);
+  EXPECT_EQ(primary.source.snapshot_count(), 2);
+}
+
 TEST_F(Difference, CommitsMeanwhileFollow) {
   make(3000);
   stop_replica();

@@ -4,7 +4,10 @@
 
 #include <gtest/gtest.h>
 
+#include <numeric>
+
 #include "replication/stream/page_batch.h"
+#include "replication/stream/page_sums_answer.h"
 #include "replication/wire/frame.h"
 #include "unit/support/fake_databases.h"
 
@@ -39,8 +42,9 @@ class FeederTurns : public ::testing::Test {
     size = out.size();
     return parse(out);
   }
-  void start(std::unordered_map<DatabaseId, Position> have = {}) {
-    feeder = std::make_unique<Feeder>(source, record, std::move(have));
+  void start(std::unordered_map<DatabaseId, Position> have = {},
+             std::uint32_t version = wire::kProtocolVersionMin) {
+    feeder = std::make_unique<Feeder>(source, record, std::move(have), version);
     auto catalog = fill();
     ASSERT_TRUE(catalog.back().message.has_catalog_end());
   }
@@ -98,6 +102,102 @@ TEST_F(FeederTurns, BigBacklogsInterleaveInQuanta) {
   }
   EXPECT_LE(longest_run, 2 * Feeder::kQuantum);
 }
+
+/// Its parameter: by difference.
+class FeederMeetsABusyPage : public FeederTurns, public ::testing::WithParamInterface<bool> {
+ protected:
+  /// Everything up to where it does not go on by itself; a question is answered with sums of nothing.
+  void fill_all(std::vector<DatabaseId> changed = {}) {
+    do {
+      for (const auto& frame : fill(std::exchange(changed, {}))) {
+        const wire::Message& message = frame.message;
+        begun += message.has_snapshot_begin();
+        ended += message.has_snapshot_end();
+        if (message.has_snapshot_pages())
+          ASSERT_TRUE(for_each_page(message.snapshot_pages(), frame.payload, kFakePageSize,
+                                    [&](Pgno pgno, Bytes) -> Result<void> {
+                                      pages.push_back(pgno.value);
+                                      return {};
+                                    }));
+        if (!message.has_sums_wanted()) continue;
+        std::size_t count = 0;
+        for (const auto& run : message.sums_wanted().runs())
+          count += sum_count(run.count(), message.sums_wanted().range());
+        wire::Sums sums;
+        sums.set_id(id.value);
+        sums.set_request(message.sums_wanted().request());
+        ASSERT_TRUE(feeder->answered(sums, Buffer(count * 8)));
+        more = true;
+      }
+    } while (more);
+  }
+  void begin() {
+    id = source.create("app.db", 500);
+    if (GetParam()) {
+      start({{id, Position{Epoch{1}, Txid{9}, Checksum{Checksum::kFlag | 9}}}}, wire::kVersionWithDifference);
+    } else {
+      start();
+    }
+  }
+  std::vector<std::uint32_t> up_to(std::uint32_t last) {
+    std::vector<std::uint32_t> all(last);
+    std::iota(all.begin(), all.end(), 1);
+    return all;
+  }
+  DatabaseId id;
+  std::vector<std::uint32_t> pages;
+  int begun = 0;
+  int ended = 0;
+};
+
+TEST_P(FeederMeetsABusyPage, AndGoesOnFromThereLater) {
+  begin();
+  source.refuse_page(id, 300, ErrorCode::kBusy);
+  fill_all();
+  EXPECT_EQ(pages, up_to(299));  // also those of the batch that it would have been in
+  for (int i = 0; i < 3; ++i) {
+    feeder->retry_failed();
+    fill_all();
+  }
+  EXPECT_EQ(pages.size(), 299u);
+  source.refuse_page(id, 300, {});
+  fill_all();
+  EXPECT_EQ(pages.size(), 299u);  // nobody says that it can be read
+  feeder->retry_failed();
+  fill_all();
+  EXPECT_EQ(pages, up_to(500));
+  EXPECT_EQ(begun, 1);
+  EXPECT_EQ(ended, 1);
+}
+
+TEST_P(FeederMeetsABusyPage, AndGoesOnFromThereWithTheNextCommit) {
+  begin();
+  source.refuse_page(id, 300, ErrorCode::kBusy);
+  fill_all();
+  source.refuse_page(id, 300, {});
+  source.commit(id, "taken over");
+  fill_all({id});
+  EXPECT_EQ(pages, up_to(500));
+  EXPECT_EQ(begun, 1);
+  EXPECT_EQ(ended, 1);
+}
+
+TEST_P(FeederMeetsABusyPage, AndBeginsAnewWhenItIsDamaged) {
+  begin();
+  source.refuse_page(id, 300, ErrorCode::kCorrupt);
+  fill_all();
+  EXPECT_EQ(pages, up_to(299));
+  source.refuse_page(id, 300, {});
+  feeder->retry_failed();
+  fill_all();
+  EXPECT_EQ(pages.size(), 299u + 500u);
+  EXPECT_EQ(begun, 2);
+  EXPECT_EQ(ended, 1);
+}
+
+INSTANTIATE_TEST_SUITE_P(Snapshot, FeederMeetsABusyPage, ::testing::Bool(), [](const auto& by_difference) {
+  return by_difference.param ? "Difference" : "Whole";
+});
 
 TEST_F(FeederTurns, NothingIsSentWhenNothingHasChanged) {
   auto id = source.create("app.db");

@@ -139,6 +139,19 @@ TEST_F(Streaming, KeepsAsideWhatThePrimaryHasLost) {
       [](auto&, auto& events) { return std::ranges::count(events, "park and drop lost.db") == 1; }));
 }
 
+TEST_F(Streaming, DropsLaterWhatCouldNotBeDropped) {
+  primary.options.session.heartbeat_interval = std::chrono::milliseconds(20);
+  auto id = primary.source.create("app.db", 3);
+  connect();
+  ASSERT_TRUE(replica.sink.wait_position(id, primary.source.position(id)));
+  replica.sink.fail_drops(3);
+  primary.source.drop(id);
+  EXPECT_TRUE(
+      replica.sink.wait([](auto&, auto& events) { return std::ranges::count(events, "drop app.db") == 1; }));
+  EXPECT_EQ(std::ranges::count(replica.sink.events(), "keep app.db"), 3);
+  EXPECT_TRUE(replica.subscriber->status().connected);
+}
+
 TEST_F(Streaming, AsksForWhatDiffersWhenTheOwnerSaysThatItsCopyIsDamaged) {
   auto id = primary.source.create("app.db", 10);
   connect();
@@ -173,6 +186,23 @@ TEST_F(Streaming, AsksForASnapshotWhenAChangeSetDoesNotFit) {
     ASSERT_TRUE(eventually([&] { return primary.source.difference_count() > before; }));
     ASSERT_TRUE(replica.sink.wait_position(id, primary.source.position(id)));
   }
+}
+
+TEST_F(Streaming, AsksForNothingWhereNothingCanBeTaken) {
+  auto id = primary.source.create("app.db", 5), other = primary.source.create("other.db", 5);
+  connect();
+  for (DatabaseId one : {id, other})
+    ASSERT_TRUE(replica.sink.wait_position(one, primary.source.position(one)));
+  replica.sink.fail_next({ErrorCode::kClosed});
+  primary.source.commit(id, "refused");
+  ASSERT_TRUE(replica.sink.wait(
+      [](auto&, auto& events) { return std::ranges::count(events, "refuse app.db") == 1; }));
+  primary.source.commit(id, "passed over");
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  EXPECT_EQ(primary.source.difference_count(), 0);
+  EXPECT_EQ(primary.source.snapshot_count(), 2);
+  primary.source.commit(other, "taken");
+  EXPECT_TRUE(replica.sink.wait_position(other, primary.source.position(other)));
 }
 
 TEST_F(Streaming, WaitsForRoomAndGoesOnWithoutASnapshot) {
