@@ -113,12 +113,13 @@ class FeederMeetsABusyPage : public FeederTurns, public ::testing::WithParamInte
         const wire::Message& message = frame.message;
         begun += message.has_snapshot_begin();
         ended += message.has_snapshot_end();
-        if (message.has_snapshot_pages())
+        if (message.has_snapshot_pages()) {
           ASSERT_TRUE(for_each_page(message.snapshot_pages(), frame.payload, kFakePageSize,
                                     [&](Pgno pgno, Bytes) -> Result<void> {
                                       pages.push_back(pgno.value);
                                       return {};
                                     }));
+        }
         if (!message.has_sums_wanted()) continue;
         std::size_t count = 0;
         for (const auto& run : message.sums_wanted().runs())

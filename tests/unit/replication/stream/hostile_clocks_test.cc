@@ -41,7 +41,9 @@ TEST(HostileClocksTest, AReplicasLagIsNeverNegativeWhateverItsPrimarySays) {
       ASSERT_EQ(progress.databases().size(), 1u);
       const std::int64_t lag_ms = progress.databases()[0].lag_ms;
       EXPECT_GE(lag_ms, 1) << clock_ms << " " << commit_ms;
-      if (clock_ms == kMax && commit_ms == kMin) EXPECT_EQ(lag_ms, kMax);
+      if (clock_ms == kMax && commit_ms == kMin) {
+        EXPECT_EQ(lag_ms, kMax);
+      }
       if (clock_ms == kMin && commit_ms == kMax) {
         EXPECT_EQ(lag_ms, 1);
       }
