@@ -15,6 +15,7 @@
 #include "cmd/show_status.h"
 #include "cmd/transfer.h"
 #include "cmd/verify.h"
+#include "fs/mount/libfuse.h"
 #include "replication/base/failpoint.h"
 
 namespace rillfs::cmd {
@@ -178,6 +179,10 @@ void add_rest(CLI::App& parser, CommandLine& out) {
   add_command(parser, out, "version", "Print the version");
 }
 
+std::string version_text() {
+  return std::string("rillfs ") + RILLFS_VERSION + "\nlibfuse " + mount::libfuse_version() + "\n";
+}
+
 /// For tests, in builds that have any: no command that help knows.
 int print_failpoints() {
   for (std::string_view name : failpoint::kNames) std::cout << name << "\n";
@@ -217,7 +222,7 @@ int mount(const Config& config) {
 
 int dispatch(const CommandLine& line) {
   if (line.command == "version") {
-    std::cout << "rillfs " << RILLFS_VERSION << "\n";
+    std::cout << version_text();
     return kExitOk;
   }
   if (line.command == "completion") {
@@ -262,6 +267,7 @@ std::unique_ptr<CLI::App> make_parser(CommandLine& out) {
   parser->require_subcommand(1);
   parser->footer(kExamples);
   parser->set_help_all_flag("--help-all", "Help for every command at once");
+  parser->set_version_flag("--version", version_text, "Print the version");
   add_mount(*parser, out);
   add_questions(*parser, out);
   add_transfers(*parser, out);
@@ -294,6 +300,9 @@ Result<CommandLine> parse_command_line(const std::vector<std::string>& words, st
     return out;
   } catch (const CLI::CallForAllHelp&) {
     help = parser->help("", CLI::AppFormatMode::All);
+    return out;
+  } catch (const CLI::CallForVersion& version) {
+    help = version.what();
     return out;
   } catch (const CLI::ParseError& error) {
     return make_error(ErrorCode::kInvalid, std::string(error.what()) + "; see 'rillfs --help'");

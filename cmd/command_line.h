@@ -27,8 +27,8 @@ struct CommandLine {
 
 /// The parser, writing into `out`, which outlives it. Help and completion read it as well.
 std::unique_ptr<CLI::App> make_parser(CommandLine& out);
-/// Words without the program's name. kInvalid for what it does not accept. Sets `help` instead if help was
-/// asked for.
+/// Words without the program's name. kInvalid for what it does not accept. Sets `help` instead if help, or
+/// the version, was asked for.
 Result<CommandLine> parse_command_line(const std::vector<std::string>& words, std::string& help);
 /// The whole program: parses, runs, reports; returns the exit code.
 int run(const std::vector<std::string>& words);

@@ -2,7 +2,7 @@
 # Installs the Debian packages that are missing. The one list of them.
 #   install-packages.sh GROUP...     build: compile `rillfs`; run: use a mount; test: run tests;
 #                                    sqlite-suite: tests/sqlite; fuzz: tests/fuzz, threads.sh;
-#                                    lint: format.sh, tidy.sh; coverage: tests/coverage.sh
+#                                    bundled-fuse: deploy/bundled-fuse.sh; lint: format.sh, tidy.sh; coverage: tests/coverage.sh
 #   install-packages.sh --list GROUP...     only prints them
 set -euo pipefail
 
@@ -15,8 +15,9 @@ packages_of() {
     sqlite-suite) echo dpkg-dev gcc make tcl8.6-dev zlib1g-dev ;;
     fuzz) echo clang-14 llvm-14 libclang-rt-14-dev ;;
     lint) echo clang-format clang-tidy ;;
+    bundled-fuse) echo meson ;;
     coverage) echo gcovr ;;
-    *) echo "install-packages.sh: no group '$1'; there are build, run, test, sqlite-suite, fuzz, lint and coverage" >&2; return 2 ;;
+    *) echo "install-packages.sh: no group '$1'; there are build, run, test, sqlite-suite, fuzz, bundled-fuse, lint and coverage" >&2; return 2 ;;
   esac
 }
 

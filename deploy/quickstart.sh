@@ -53,14 +53,24 @@ esac
 say "1. Build (the first time takes a few minutes)"
 bash deploy/install-packages.sh build run
 configure=(cmake -G Ninja -B build)
-[ -e build/CMakeCache.txt ] || configure+=(-DRILLFS_TESTS=OFF)
 mkdir -p build
 log=build/quickstart.log
+[ -e build/CMakeCache.txt ] || configure+=(-DRILLFS_TESTS=OFF)
+if ! grep -qs '^RILLFS_BUNDLED_FUSE:BOOL=OFF' build/CMakeCache.txt; then # OFF there: chosen so
+  why="meson could not be installed"
+  if bash deploy/install-packages.sh bundled-fuse > $log 2>&1 && why=$(bash deploy/bundled-fuse.sh build/libfuse 2>&1); then
+    configure+=(-DRILLFS_BUNDLED_FUSE=ON)
+  else
+    configure+=(-DRILLFS_BUNDLED_FUSE=OFF)
+    echo "  with the system's libfuse3, since a newer libfuse cannot be had: ${why##*$'\n'}"
+  fi
+fi
 "${configure[@]}" > $log 2>&1 && ninja -C build rillfs >> $log 2>&1 || {
   tail -20 $log >&2
   fail "the build failed; all of it is in $log"
 }
-echo "  $("$rillfs" version), build/rillfs"
+version=$("$rillfs" version)
+echo "  ${version//$'\n'/; }; build/rillfs"
 
 stop_nodes
 rm -rf "$root"

@@ -3,14 +3,15 @@
 #   run.sh                     unit tests, cluster tests, a sample of SQLite's own suite with a replica
 #   run.sh --unit | --cluster | --sqlite   only these; --fuzz: each fuzzer for a minute (clang, about ten minutes)
 #   run.sh --sanitize address|thread   the same with a sanitizer, in build-asan or build-tsan
+#   run.sh --bundled-fuse ...   the same with the libfuse of deploy/bundled-fuse.sh, in build-fuse
 #   run.sh -k TEXT             only cluster tests whose name has TEXT in it
 # Ends with one line, `N passed, N failed`; exit code 1 if any failed or could not be run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-unit=no cluster=no sqlite=no fuzz=no build=build filter=() options=()
+unit=no cluster=no sqlite=no fuzz=no build=build filter=() options=() bundled_fuse=OFF
 usage() {
-  sed -n '2,8s/^# \{0,1\}//p' "$0"
+  sed -n '2,9s/^# \{0,1\}//p' "$0"
   exit 2
 }
 while [ $# -gt 0 ]; do
@@ -27,6 +28,7 @@ while [ $# -gt 0 ]; do
         *) usage ;;
       esac
       ;;
+    --bundled-fuse) bundled_fuse=ON ;;
     -k)
       [ $# -gt 1 ] || usage
       shift
@@ -38,7 +40,10 @@ while [ $# -gt 0 ]; do
 done
 [ $unit$cluster$sqlite$fuzz != nononono ] || unit=yes cluster=yes sqlite=yes
 
-bash deploy/install-packages.sh build run test
+options+=(-DRILLFS_BUNDLED_FUSE=$bundled_fuse)
+groups=(build run test)
+[ $bundled_fuse = OFF ] || build+=-fuse groups+=(bundled-fuse)
+bash deploy/install-packages.sh "${groups[@]}"
 targets=(rillfs)
 [ $unit = no ] || targets+=(unit_replication unit_fs unit_cmd unit_fuzz)
 mkdir -p "$build"

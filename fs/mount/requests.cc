@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <memory>
@@ -13,7 +14,6 @@ namespace {
 
 /// Attributes and names only change through this mount, so that the kernel may keep them for ever.
 constexpr double kForeverSeconds = 1e9;
-constexpr std::size_t kReadSizeMax = 1 << 20;
 /// Handle bits: all that a handle knows.
 constexpr std::uint64_t kDaemonHandle = 1;
 
@@ -85,14 +85,13 @@ void handle(fuse_req_t request, RequestKind kind, Handler handler) {
 }
 
 void on_init(void*, fuse_conn_info* connection) {
-  // Locks stay in the kernel, writes come through at once, and only we say when cached data is stale.
-  connection->want &= ~static_cast<unsigned>(
-      FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_AUTO_INVAL_DATA |
-      FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
-  if ((connection->capable & FUSE_CAP_EXPLICIT_INVAL_DATA) != 0)
-    connection->want |= FUSE_CAP_EXPLICIT_INVAL_DATA;
-  if ((connection->capable & FUSE_CAP_PARALLEL_DIROPS) != 0) connection->want |= FUSE_CAP_PARALLEL_DIROPS;
-  if ((connection->capable & FUSE_CAP_CACHE_SYMLINKS) != 0) connection->want |= FUSE_CAP_CACHE_SYMLINKS;
+  // Locks stay in the kernel, writes come through at once, only we say when cached data is stale, and the
+  // kernel takes S_ISUID away from what is written.
+  do_without(*connection, FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_WRITEBACK_CACHE |
+                              FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_SPLICE_READ |
+                              FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE | FUSE_CAP_HANDLE_KILLPRIV);
+  ask_for(*connection, FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_CACHE_SYMLINKS);
+  connection->max_write = std::min(connection->max_write, kRequestSizeMax);  // of reads too
   connection->time_gran = 1;
 }
 
@@ -235,7 +234,7 @@ void on_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t m
 
 void on_read(fuse_req_t request, fuse_ino_t id, std::size_t size, off_t offset, fuse_file_info* info) {
   handle(request, RequestKind::kRead, [&] {
-    thread_local Buffer buffer(kReadSizeMax);
+    thread_local Buffer buffer(kRequestSizeMax);
     MutableBytes into(buffer.data(), std::min(size, buffer.size()));
     auto n = context(request).tree.read(id, into, static_cast<std::uint64_t>(offset), caller_of(info));
     if (!n) return void(fuse_reply_err(request, to_errno(n.error())));
@@ -297,7 +296,7 @@ void on_opendir(fuse_req_t request, fuse_ino_t id, fuse_file_info* info) {
 void on_readdir(fuse_req_t request, fuse_ino_t, std::size_t size, off_t offset, fuse_file_info* info) {
   handle(request, RequestKind::kDirectory, [&] {
     auto* directory = reinterpret_cast<DIR*>(info->fh);
-    Buffer buffer(std::min(size, kReadSizeMax));
+    Buffer buffer(std::min<std::size_t>(size, kRequestSizeMax));
     if (offset != ::telldir(directory)) ::seekdir(directory, offset);
     std::size_t used = 0;
     for (;;) {

@@ -4,8 +4,6 @@
 // where exceptions end.
 #pragma once
 
-#define FUSE_USE_VERSION 312
-#include <fuse_lowlevel.h>
 #include <sys/types.h>
 
 #include <array>
@@ -14,6 +12,7 @@
 #include <string_view>
 #include <unordered_set>
 
+#include "fs/mount/libfuse.h"
 #include "fs/mount/tree.h"
 
 namespace rillfs::mount {

@@ -62,13 +62,12 @@ Result<std::unique_ptr<Session>> Session::mount(const SessionOptions& options, R
   fuse_session* session = fuse_session_new(&args, &request_table(), sizeof(fuse_lowlevel_ops), &context);
   fuse_opt_free_args(&args);
   if (session == nullptr) return make_error(ErrorCode::kInvalid, "libfuse refused the mount options");
-  if (fuse_session_mount(session, options.mountpoint.c_str()) != 0) {
+  if (!mount_session(session, options.mountpoint)) {
     fuse_session_destroy(session);
     return make_error(ErrorCode::kIo,
                       "mounting " + options.mountpoint +
                           " failed; is /dev/fuse there, and may this user mount (see above)?");
   }
-  ::fcntl(fuse_session_fd(session), F_SETFD, FD_CLOEXEC);
   return std::unique_ptr<Session>(new Session(options, session));
 }
 

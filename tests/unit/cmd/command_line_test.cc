@@ -8,6 +8,7 @@
 
 #include "cmd/completion.h"
 #include "cmd/options.h"
+#include "fs/mount/libfuse.h"
 #include "temporary_directory.h"
 
 namespace rillfs::cmd {
@@ -56,6 +57,12 @@ TEST(CommandLine, KnowsEveryCommand) {
   EXPECT_EQ(parsed({"ltx", "extract", "a.seg", "b.seg", "dir"}).files, (Words{"a.seg", "b.seg", "dir"}));
   EXPECT_EQ(parsed({"ltx", "list", "--tsv", "a"}).command, "ltx list");
   EXPECT_EQ(parsed({"version"}).command, "version");
+}
+
+TEST(CommandLine, TheVersionNamesLibfuse) {
+  std::string text;
+  ASSERT_TRUE(parse_command_line({"--version"}, text));
+  EXPECT_EQ(text, "rillfs " RILLFS_VERSION "\nlibfuse " + mount::libfuse_version() + "\n");
 }
 
 TEST(CommandLine, RefusesWhatItDoesNotKnow) {
