@@ -274,20 +274,17 @@ class Database : public std::enable_shared_from_this<Database> {
   // database_state.cc
   Result<void> make_replicated() RILL_REQUIRES(mutex_);
   Result<void> require_writable() const RILL_REQUIRES(mutex_);
+  void publish() RILL_REQUIRES(mutex_);
+  void fail(const Error& error) RILL_REQUIRES(mutex_);
+  Result<void> save_info() const RILL_REQUIRES(mutex_);
+  bool captures(Caller caller) const;
+
+  // database_durability.cc
   Result<void> append_transaction(const Transaction& transaction, bool* changed) RILL_REQUIRES(mutex_);
   Result<void> sync_log() RILL_REQUIRES(mutex_);
   /// Of the record that was appended last, which nobody was told about.
   Result<void> sync_or_take_back() RILL_REQUIRES(mutex_);
-  void publish() RILL_REQUIRES(mutex_);
-  void fail(const Error& error) RILL_REQUIRES(mutex_);
-  Result<void> save_info() const RILL_REQUIRES(mutex_);
-  Result<void> begin_unlogged_write() RILL_REQUIRES(mutex_);
-  void note_unlogged_write() RILL_REQUIRES(mutex_);
-  /// Of the file, and of the WAL if it has anything: what the file says without the log.
-  Result<void> sync_content() RILL_REQUIRES(mutex_);
-  bool captures(Caller caller) const;
-  /// The write-ahead rule: before anything committed goes into the file, the log that has it is durable. Else
-  /// a power cut could leave pages in the file that the log has never heard of.
+  /// Before anything committed goes into the file.
   Result<void> log_before_file() RILL_EXCLUDES(mutex_);
   bool base_is_due(bool force) const RILL_REQUIRES(mutex_);
   Result<void> save_synced_base(log::Log& log, const Position& holds, const Content& content)
@@ -328,6 +325,10 @@ class Database : public std::enable_shared_from_this<Database> {
       RILL_REQUIRES(mutex_);
 
   // reconcile.cc
+  Result<void> begin_unlogged_write() RILL_REQUIRES(mutex_);
+  void note_unlogged_write() RILL_REQUIRES(mutex_);
+  /// Of the file, and of the WAL if it has anything: what the file says without the log.
+  Result<void> sync_content() RILL_REQUIRES(mutex_);
   Result<bool> reconcile_locked() RILL_REQUIRES(mutex_);
   /// False, and why is said by `health`.
   bool not_settled(std::string why) RILL_EXCLUDES(checks_mutex_);

@@ -1,4 +1,4 @@
-// What a database is and where it stands: identity, registration, publishing, the replay base.
+// What a database is and where it stands: identity, registration, publishing.
 #include <spdlog/spdlog.h>
 
 #include <cerrno>
@@ -14,10 +14,6 @@
 #include "replication/ltx/checksum.h"
 
 namespace rillfs {
-namespace {
-constexpr Label kNoteUnlogged = "note unlogged write";
-}
-
 Database::Database(Environment& environment, std::string path, std::shared_ptr<File> file)
     : environment_(environment), file_(std::move(file)), committer_(environment, content_) {
   info_.path = std::move(path);
@@ -168,74 +164,6 @@ Result<void> Database::make_replicated() {
   return {};
 }
 
-Result<void> Database::append_transaction(const Transaction& transaction, bool* changed) {
-  // A file that never had content and still has none is no database yet.
-  if (!replicated_ && transaction.commit.value == 0) return {};
-  if (auto sane =
-          committer_.check_size(transaction.page_size, transaction.commit, transaction.written.size());
-      !sane)
-    return std::move(sane).error().with(info_.path);
-  if (!replicated_) RILL_TRY(make_replicated());
-  const bool first = content_.position().txid.value == 0;
-  auto appended = committer_.append(*log_, transaction);
-  if (!appended) {
-    // Out of room is no failure, unless it has poisoned the log: then that is what a sync says.
-    if (appended.error().code == ErrorCode::kIo || !log_->sync()) fail(appended.error());
-    return std::move(appended).error();
-  }
-  *changed = *appended;
-  // The first one whatever the application asks for: if a power cut makes a primary forget a database, its
-  // replicas take theirs out of the tree.
-  if (!first || !*changed) return {};
-  failpoint::reach("create.before_sync");
-  return sync_or_take_back();
-}
-
-Result<void> Database::sync_or_take_back() {
-  auto synced = sync_log();
-  if (synced) return synced;
-  // It is refused: then it shall not be there after the next start either.
-  if (auto revoked = committer_.revoke(*log_); !revoked)
-    spdlog::error("{}: {}", info_.path, revoked.error().message);
-  return synced;
-}
-
-Result<void> Database::sync_log() {
-  auto synced = log_->sync();
-  if (!synced) fail(synced.error());
-  return synced;
-}
-
-bool Database::is_durable(Txid txid) const {
-  Lock lock(mutex_);
-  return !replicated_ || dropped_ || log_->synced_txid() >= txid;
-}
-
-Result<void> Database::make_durable() {
-  std::shared_ptr<log::Log> log;  // a copy: the name may be dropped meanwhile
-  {
-    Lock lock(mutex_);
-    if (!replicated_ || dropped_) return {};
-    log = log_;
-  }
-  auto synced = log->sync();
-  if (!synced) {
-    Lock lock(mutex_);
-    fail(synced.error());
-  }
-  return synced;
-}
-
-Result<void> Database::log_before_file() {
-  Txid shown{applying_};
-  if (environment_.primary) {
-    Lock lock(mutex_);
-    if (journal_hot_) return {};  // is staged
-    shown = content_.position().txid;
-  }
-  return is_durable(shown) ? Result<void>() : make_durable();
-}
-
 void Database::publish() {
   const bool first = content_.position().txid.value == 0;
   committer_.publish();
@@ -247,37 +175,6 @@ void Database::publish() {
   }
   if (first) environment_.registered(shared_from_this(), info_.id);
   environment_.changed(info_.id);
-}
-
-Result<void> Database::begin_unlogged_write() {
-  if (unlogged_writes_ == 0 && replicated_) {
-    // A crash must not replay the log over what is being written, and a power cut must not leave it without
-    // the mark: the file would be taken for what the log says. From the mark on it is the other way round:
-    // the file is believed, so everything that was committed has to be in it for certain.
-    const std::string directory = environment_.database_directory(info_.id);
-    RILL_TRY(sync_content());
-    failpoint::reach("unlogged.before_mark");
-    RILL_TRY(environment_.files.open(directory + "/unlogged", OpenMode::kCreate, kNoteUnlogged));
-    RILL_TRY(environment_.files.sync_directory(directory, kNoteUnlogged));
-    failpoint::reach("unlogged.after_mark");
-  }
-  unlogged_writes_.fetch_add(1);
-  return {};
-}
-
-Result<void> Database::sync_content() {
-  constexpr Label kSync = "database: sync";
-  auto synced = file_->sync_data(kSync);
-  if (synced && wal_ && scanner_.header()) synced = wal_->sync_data(kSync);
-  if (!synced) fail(synced.error());
-  return synced;
-}
-
-void Database::note_unlogged_write() {
-  if (auto begun = begin_unlogged_write(); !begun) {
-    spdlog::warn("{}: {}", info_.path, begun.error().message);
-    unlogged_writes_.fetch_add(1);
-  }
 }
 
 stream::DatabaseState Database::state() const {
@@ -367,51 +264,6 @@ Result<bool> Database::read_committed_page(Pgno pgno, MutableBytes into) {
                     info_.path + ": page " + std::to_string(pgno.value) +
                         " is not what was committed; it is not sent to any replica. Check the "
                         "disk, and compare with a replica's copy");
-}
-
-bool Database::base_is_due(bool force) const {
-  // After a failed sync the kernel may have dropped pages and call the next one a success.
-  if (!replicated_ || dropped_ || !file_holds_ || advancing_ || !failure_.empty()) return false;
-  if (file_holds_->txid <= base_.position.txid && base_.sums_at == content_.position()) return false;
-  // Recording costs 8 bytes a page: rarely enough that the log itself costs several times as much.
-  const std::uint64_t due =
-      std::max<std::uint64_t>(environment_.base_interval_bytes, content_.sums().size() * 64);
-  return force || log_->end().log_offset - base_log_offset_ >= due;
-}
-
-Result<void> Database::advance_base(bool force) {
-  Position holds;
-  Content content;
-  std::shared_ptr<log::Log> log;
-  {
-    Lock lock(mutex_);
-    if (!base_is_due(force)) return {};
-    advancing_ = true;
-    holds = *file_holds_;
-    content = content_;
-    log = log_;
-  }
-  auto saved = save_synced_base(*log, holds, content);
-  Lock lock(mutex_);
-  advancing_ = false;
-  if (dropped_ || !failure_.empty()) return saved;
-  if (!saved && saved.error().code == ErrorCode::kIo) fail(saved.error());
-  if (!saved) return saved;
-  base_ = {holds, content.position(), content.page_size()};
-  base_log_offset_ = log_->end().log_offset;
-  std::optional<Txid> pinned;
-  for (const auto& [reader, txid] : pins_) pinned = std::min(pinned.value_or(txid), txid);
-  return log_->retain(holds.txid, pinned);
-}
-
-Result<void> Database::save_synced_base(log::Log& log, const Position& holds, const Content& content) {
-  // Without the mutex: commits go on. What the file gains meanwhile is in the log after `holds`.
-  // The log first: the file must not hold for certain what the log does not.
-  failpoint::reach("base.before_log_sync");
-  RILL_TRY(log.sync());
-  failpoint::reach("base.before_file_sync");
-  RILL_TRY(file_->sync_data("base: sync database"));
-  return save_base(environment_.files, directory(), holds, content);
 }
 
 }  // namespace rillfs

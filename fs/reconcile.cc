@@ -14,6 +14,38 @@
 namespace rillfs {
 namespace {
 constexpr Label kReconcile = "reconcile: read";
+constexpr Label kNoteUnlogged = "note unlogged write";
+}  // namespace
+
+Result<void> Database::begin_unlogged_write() {
+  if (unlogged_writes_ == 0 && replicated_) {
+    // A crash must not replay the log over what is being written, and a power cut must not leave it without
+    // the mark: the file would be taken for what the log says. From the mark on it is the other way round:
+    // the file is believed, so everything that was committed has to be in it for certain.
+    const std::string directory = environment_.database_directory(info_.id);
+    RILL_TRY(sync_content());
+    failpoint::reach("unlogged.before_mark");
+    RILL_TRY(environment_.files.open(directory + "/unlogged", OpenMode::kCreate, kNoteUnlogged));
+    RILL_TRY(environment_.files.sync_directory(directory, kNoteUnlogged));
+    failpoint::reach("unlogged.after_mark");
+  }
+  unlogged_writes_.fetch_add(1);
+  return {};
+}
+
+Result<void> Database::sync_content() {
+  constexpr Label kSync = "database: sync";
+  auto synced = file_->sync_data(kSync);
+  if (synced && wal_ && scanner_.header()) synced = wal_->sync_data(kSync);
+  if (!synced) fail(synced.error());
+  return synced;
+}
+
+void Database::note_unlogged_write() {
+  if (auto begun = begin_unlogged_write(); !begun) {
+    spdlog::warn("{}: {}", info_.path, begun.error().message);
+    unlogged_writes_.fetch_add(1);
+  }
 }
 
 Result<bool> Database::reconcile() {
