@@ -23,7 +23,7 @@ Result<std::optional<log::RecordInfo>> read_envelope(File& file, const std::stri
   constexpr const char* kTorn = "the record here is torn or damaged (or a node is writing it at this moment)";
   log::EnvelopeBytes bytes{};
   RILL_ASSIGN(const std::size_t got, file.read_at(bytes, offset, "ltx: read envelope"));
-  if (log::is_unused(Bytes(bytes).first(got))) return std::optional<log::RecordInfo>();
+  if (is_zero(Bytes(bytes).first(got))) return std::optional<log::RecordInfo>();
   auto record = got == bytes.size() ? log::parse_envelope(bytes) : std::nullopt;
   if (!record) return corrupt(place, kTorn);
   std::uint64_t room = file_size - offset;

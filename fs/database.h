@@ -284,6 +284,7 @@ class Database : public std::enable_shared_from_this<Database> {
   Result<void> sync_log() RILL_REQUIRES(mutex_);
   /// Of the record that was appended last, which nobody was told about.
   Result<void> sync_or_take_back() RILL_REQUIRES(mutex_);
+  bool is_durable_locked(Txid txid) const RILL_REQUIRES(mutex_);
   /// Before anything committed goes into the file.
   Result<void> log_before_file() RILL_EXCLUDES(mutex_);
   bool base_is_due(bool force) const RILL_REQUIRES(mutex_);
@@ -321,6 +322,9 @@ class Database : public std::enable_shared_from_this<Database> {
   void serve_again(const std::string& name) RILL_REQUIRES(checks_mutex_);
 
   // database_replica.cc
+  static Error read_only_error();
+  /// The log has refused what was received.
+  Error refused(Error error) RILL_REQUIRES(mutex_);
   Result<void> append_image(const log::NewRecord& record, const stream::Sink::Image& image)
       RILL_REQUIRES(mutex_);
 
@@ -375,8 +379,8 @@ class Database : public std::enable_shared_from_this<Database> {
   mutable Mutex published_mutex_ RILL_ACQUIRED_AFTER(mutex_);
   stream::DatabaseState published_ RILL_GUARDED_BY(published_mutex_);
   Position applied_ RILL_GUARDED_BY(published_mutex_);
-  // Replica: what the WAL or the file may have.
-  std::atomic<std::uint64_t> applying_{0};  ///< highest txid
+  /// Replica: the newest change set that the WAL or the file may have.
+  Txid applying_ RILL_GUARDED_BY(mutex_);
   /// Of the file after it and after the one before, bytes: what an application's checkpoint can make of it.
   std::array<std::uint64_t, 2> applying_sizes_ RILL_GUARDED_BY(mutex_){};
   std::int64_t last_commit_ms_ RILL_GUARDED_BY(published_mutex_) = 0;

@@ -53,6 +53,10 @@ Result<void> Database::sync_log() {
 
 bool Database::is_durable(Txid txid) const {
   Lock lock(mutex_);
+  return is_durable_locked(txid);
+}
+
+bool Database::is_durable_locked(Txid txid) const {
   return !replicated_ || dropped_ || log_->synced_txid() >= txid;
 }
 
@@ -72,13 +76,12 @@ Result<void> Database::make_durable() {
 }
 
 Result<void> Database::log_before_file() {
-  Txid shown{applying_};
-  if (environment_.primary) {
+  {
     Lock lock(mutex_);
-    if (journal_hot_) return {};  // is staged
-    shown = content_.position().txid;
+    if (environment_.primary && journal_hot_) return {};  // is staged
+    if (is_durable_locked(environment_.primary ? content_.position().txid : applying_)) return {};
   }
-  return is_durable(shown) ? Result<void>() : make_durable();
+  return make_durable();
 }
 
 bool Database::base_is_due(bool force) const {

@@ -37,7 +37,7 @@ Result<void> Database::write(Bytes bytes, std::uint64_t offset, Caller caller) {
   if (!environment_.primary && caller == Caller::kApplication && !dropped_ && replicated_) {
     // In WAL mode an application's write to the database can only be a checkpoint: committed content.
     if (wal_mode_) return file_->write_at(bytes, offset, kWriteDatabase);
-    return Error{ErrorCode::kReadOnly, EROFS, "writes go to the primary: this node is a replica"};
+    return read_only_error();
   }
   if (!captures(caller)) return file_->write_at(bytes, offset, kWriteDatabase);
   if (journal_hot_) {
@@ -149,9 +149,7 @@ Result<void> Database::write_journal(const std::shared_ptr<File>& journal, Bytes
   if (!captures(Caller::kApplication) || offset >= sqlite::kJournalHeaderSize) return perform();
   // PERSIST commits by zeroing the header.
   const std::size_t covered = std::min<std::size_t>(bytes.size(), sqlite::kJournalHeaderSize - offset);
-  const bool zeroes = std::all_of(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(covered),
-                                  [](std::uint8_t b) { return b == 0; });
-  if (journal_hot_ && offset == 0 && zeroes) return commit_at_journal_end(perform);
+  if (journal_hot_ && offset == 0 && is_zero(bytes.first(covered))) return commit_at_journal_end(perform);
   RILL_TRY(perform());
   return note_journal_header(*journal);
 }

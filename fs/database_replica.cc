@@ -45,15 +45,22 @@ Result<void> append_snapshot(log::Log& log, const log::NewRecord& record, const 
   return {};
 }
 
-/// What a poisoned log refuses it refuses until the next start, a snapshot too: that is kClosed.
-Error refused_by(log::Log& log, Error error, bool has_failed) {
+}  // namespace
+
+// What a poisoned log refuses it refuses until the next start, a snapshot too: that is kClosed.
+Error Database::refused(Error error) {
   // Out of room goes away by itself, unless a sync has met it.
-  if (error.code == ErrorCode::kNoSpace && !has_failed) return error;
-  if (log.sync()) return error;
-  return make_error(ErrorCode::kClosed, "the log takes nothing any more: " + error.message);
+  const bool passes = (error.code == ErrorCode::kNoSpace && failure_.empty()) || log_->sync();
+  if (!passes) {
+    error = make_error(ErrorCode::kClosed, "the log takes nothing any more: " + error.message);
+    fail(error);
+  }
+  return std::move(error).with(info_.path);
 }
 
-}  // namespace
+Error Database::read_only_error() {
+  return Error{ErrorCode::kReadOnly, EROFS, "writes go to the primary: this node is a replica"};
+}
 
 Result<void> Database::append_image(const log::NewRecord& record, const stream::Sink::Image& image) {
   if (image.file_path.empty()) {
@@ -95,11 +102,8 @@ Result<Position> Database::receive(const stream::ChangeSetInfo& info, const stre
                                                to_hex(sums.rolling.value) + ", not to " + to_text(info.post));
   }
   failpoint::reach("receive.before_log");
-  if (auto appended = append_image(record_of(summary, here, info.post, sums.hash), image); !appended) {
-    Error refused = refused_by(*log_, std::move(appended).error(), !failure_.empty());
-    if (refused.code == ErrorCode::kClosed) fail(refused);
-    return std::move(refused).with(info_.path);
-  }
+  if (auto appended = append_image(record_of(summary, here, info.post, sums.hash), image); !appended)
+    return refused(std::move(appended).error());
   failpoint::reach("receive.after_log");
   {
     Lock checks(checks_mutex_);
@@ -131,11 +135,8 @@ Result<Position> Database::receive_snapshot(const std::string& file_path, const 
   record.flags |= log::kSnapshot;
   record.pre = Checksum::empty();
   failpoint::reach("resync.before_log");
-  if (auto appended = append_snapshot(*log_, record, header, *file, content); !appended) {
-    Error refused = refused_by(*log_, std::move(appended).error(), !failure_.empty());
-    if (refused.code == ErrorCode::kClosed) fail(refused);
-    return std::move(refused).with(info_.path);
-  }
+  if (auto appended = append_snapshot(*log_, record, header, *file, content); !appended)
+    return refused(std::move(appended).error());
   failpoint::reach("resync.after_log");
   {
     Lock checks(checks_mutex_);
@@ -149,15 +150,15 @@ Result<Position> Database::receive_snapshot(const std::string& file_path, const 
 }
 
 void Database::applying(Txid txid, std::uint64_t size) {
-  applying_ = txid.value;
   Lock lock(mutex_);
+  applying_ = txid;
   applying_sizes_ = {applying_sizes_[1], size};
 }
 
 Result<void> Database::resize_on_replica(std::uint64_t size) {
   const bool checkpoint = wal_mode_ && size != 0 && std::ranges::count(applying_sizes_, size) != 0;
   if (checkpoint) return file_->truncate(size, "database: write");
-  return Error{ErrorCode::kReadOnly, EROFS, "writes go to the primary: this node is a replica"};
+  return read_only_error();
 }
 
 void Database::applied(const Position& position, bool file_complete) {

@@ -1,5 +1,6 @@
 // The primary's databases as the publisher reads them: change sets from the log, pages for snapshots.
 #include "fs/databases.h"
+#include "fs/log_pin.h"
 #include "replication/log/reader.h"
 #include "replication/ltx/checksum.h"
 #include "replication/wire/limits.h"
@@ -10,15 +11,12 @@ namespace {
 class LogCursor final : public stream::ChangeSetCursor {
  public:
   LogCursor(std::shared_ptr<Database> database, log::LogReader reader, Txid after)
-      : database_(std::move(database)), reader_(std::move(reader)) {
-    database_->pin_log(this, after);
-  }
-  ~LogCursor() override { database_->pin_log(this, std::nullopt); }
+      : database_(std::move(database)), pin_(*database_, after), reader_(std::move(reader)) {}
 
   Result<std::optional<stream::ChangeSetInfo>> next() override {
     RILL_ASSIGN(auto record, reader_.next(database_->published().txid));
     if (!record) return std::optional<stream::ChangeSetInfo>();
-    database_->pin_log(this, record->max_txid);
+    pin_.move_to(record->max_txid);
     return std::optional<stream::ChangeSetInfo>(
         stream::ChangeSetInfo{record->pre_position(), record->post_position(), record->image_size,
                               record->timestamp_ms, record->log_offset});
@@ -27,20 +25,19 @@ class LogCursor final : public stream::ChangeSetCursor {
 
  private:
   const std::shared_ptr<Database> database_;
+  LogPin pin_;
   log::LogReader reader_;
 };
 
 /// Pages as they are when they are asked for; the log after `start` makes the result exact, so it is pinned.
 class FuzzyPages final : public stream::SnapshotCursor {
  public:
-  explicit FuzzyPages(std::shared_ptr<Database> database) : database_(std::move(database)) {
-    start_ = database_->published();
-    database_->pin_log(this, start_.txid);
+  explicit FuzzyPages(std::shared_ptr<Database> database)
+      : database_(std::move(database)), start_(database_->published()), pin_(*database_, start_.txid) {
     page_size_ = database_->page_size();
     page_count_ = database_->page_count();
     page_.resize(wire::kPageSizeMax);  // what is read may have become another size meanwhile
   }
-  ~FuzzyPages() override { database_->pin_log(this, std::nullopt); }
 
   Position start() const override { return start_; }
   std::uint32_t page_size() const override { return page_size_; }
@@ -65,7 +62,8 @@ class FuzzyPages final : public stream::SnapshotCursor {
 
  private:
   const std::shared_ptr<Database> database_;
-  Position start_;
+  const Position start_;
+  const LogPin pin_;
   Position end_;
   std::uint32_t page_size_ = 0;
   Pgno page_count_;
@@ -76,13 +74,11 @@ class FuzzyPages final : public stream::SnapshotCursor {
 /// The same, page for page as they are asked for.
 class CommittedPages final : public stream::PageSource {
  public:
-  explicit CommittedPages(std::shared_ptr<Database> database) : database_(std::move(database)) {
-    start_ = database_->published();
-    database_->pin_log(this, start_.txid);
+  explicit CommittedPages(std::shared_ptr<Database> database)
+      : database_(std::move(database)), start_(database_->published()), pin_(*database_, start_.txid) {
     page_size_ = database_->page_size();
     page_.resize(wire::kPageSizeMax);
   }
-  ~CommittedPages() override { database_->pin_log(this, std::nullopt); }
 
   Position start() const override { return start_; }
   Position position() const override { return database_->published(); }
@@ -98,7 +94,8 @@ class CommittedPages final : public stream::PageSource {
 
  private:
   const std::shared_ptr<Database> database_;
-  Position start_;
+  const Position start_;
+  const LogPin pin_;
   std::uint32_t page_size_ = 0;
   Buffer page_;
 };

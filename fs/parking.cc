@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "fs/database_info.h"
+#include "fs/log_pin.h"
 #include "fs/replay.h"
 #include "replication/base/failpoint.h"
 #include "replication/ltx/checksum.h"
@@ -12,18 +13,6 @@
 namespace rillfs {
 namespace {
 constexpr Label kPark = "park";
-
-/// Keeps the log after `txid` while it is there.
-class Pin {
- public:
-  Pin(Database& database, Txid txid) : database_(database) { database_.pin_log(this, txid); }
-  ~Pin() { database_.pin_log(this, std::nullopt); }
-  Pin(const Pin&) = delete;
-  Pin& operator=(const Pin&) = delete;
-
- private:
-  Database& database_;
-};
 
 /// How many pages of the file are not as `content` has them.
 Result<std::uint64_t> count_differences(File& file, const Content& content) {
@@ -43,7 +32,7 @@ Result<void> copy_branch(Environment& environment, Database& database, const Pos
   FileSystem& files = environment.files;
   // Before the copy: what the file gets while it is copied is in the log after this base.
   const Position base = database.details().base;
-  const Pin pin(database, base.txid);
+  const LogPin pin(database, base.txid);
   RILL_TRY(files.make_directories(temporary, kPark));
   RILL_ASSIGN(auto from,
               files.open(environment.tree_directory() + "/" + database.path(), OpenMode::kRead, kPark));

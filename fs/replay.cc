@@ -45,7 +45,7 @@ Result<Replayed> replay(FileSystem& files, const std::string& log_directory, Dat
       return make_error(ErrorCode::kCorrupt, "the change set to " + to_text(record->post_position()) +
                                                  " does not bring every page that it adds");
     }
-    RILL_TRY(target.truncate(std::uint64_t{record->commit.value} * record->page_size, kReplay));
+    RILL_TRY(target.truncate(record->database_size(), kReplay));
     failpoint::reach("recovery.after_record");
     ++replayed.records;
     replayed.pages += changes.size();

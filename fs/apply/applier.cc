@@ -122,7 +122,7 @@ Result<bool> Applier::apply_next() {
     make_log_durable();
     return false;
   }
-  database_->applying(next_->max_txid, std::uint64_t{next_->commit.value} * next_->page_size);
+  database_->applying(next_->max_txid, next_->database_size());
   if (auto done = apply_record(*next_); !done) {
     // The record is read again from its start next time.
     reader_.reset();
@@ -225,7 +225,7 @@ Result<void> Applier::append(PageSource& pages, const log::RecordInfo& record) {
 Result<void> Applier::require_room(const log::RecordInfo& record) const {
   const std::string file = databases_.environment().tree_directory() + "/" + database_->path();
   struct stat status {};
-  const std::uint64_t size = std::uint64_t{record.commit.value} * record.page_size;
+  const std::uint64_t size = record.database_size();
   if (::stat(file.c_str(), &status) < 0 || size <= static_cast<std::uint64_t>(status.st_size)) return {};
   const std::uint64_t growth = size - static_cast<std::uint64_t>(status.st_size);
   if (databases_.environment().files.room(databases_.environment().data_directory) >= growth + kRoomForOthers)

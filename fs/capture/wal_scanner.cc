@@ -10,10 +10,7 @@ constexpr Label kScan = "capture: read WAL";
 constexpr Label kSeal = "capture: seal WAL";
 
 /// Salts and checksum are zero: written while SQLite still meant to come back to it (wal_scanner.h).
-bool is_unsealed(Bytes frame) {
-  const Bytes seal = frame.subspan(8, 16);
-  return std::all_of(seal.begin(), seal.end(), [](std::uint8_t b) { return b == 0; });
-}
+bool is_unsealed(Bytes frame) { return is_zero(frame.subspan(8, 16)); }
 }  // namespace
 
 Result<std::size_t> WalView::read(MutableBytes into, std::uint64_t offset) const {

@@ -5,6 +5,7 @@
 // length.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <concepts>
 #include <cstdint>
@@ -42,6 +43,11 @@ T load_host(const std::uint8_t* from) {
 template <std::unsigned_integral T>
 void store_host(std::uint8_t* to, T value) {
   std::memcpy(to, &value, sizeof value);
+}
+
+/// Also of no bytes at all.
+inline bool is_zero(Bytes bytes) {
+  return std::all_of(bytes.begin(), bytes.end(), [](std::uint8_t byte) { return byte == 0; });
 }
 
 inline void append_bytes(Buffer& buffer, Bytes bytes) {

@@ -70,7 +70,7 @@ Result<std::optional<RecordInfo>> LogReader::peek() {
   std::optional<RecordInfo> none;
   EnvelopeBytes bytes;
   RILL_ASSIGN(std::size_t size, file_->read_at(bytes, offset_, kLabel));
-  if (is_unused(Bytes(bytes).first(size))) return none;
+  if (is_zero(Bytes(bytes).first(size))) return none;  // the end, or zeroes ahead of the next record
   std::optional<RecordInfo> record;
   if (size == bytes.size()) record = parse_envelope(bytes);
   if (!record || record->database != id_) {

@@ -101,9 +101,7 @@ Result<bool> only_zeroes_follow(const Segment& segment, std::uint64_t offset) {
   Buffer chunk(kSearchChunk);
   while (offset < segment.size) {
     RILL_ASSIGN(std::size_t size, segment.file->read_at(chunk, offset, kLabel));
-    const Bytes read = Bytes(chunk).first(size);
-    if (size == 0 || !std::all_of(read.begin(), read.end(), [](std::uint8_t byte) { return byte == 0; }))
-      return false;
+    if (size == 0 || !is_zero(Bytes(chunk).first(size))) return false;
     offset += size;
   }
   return true;

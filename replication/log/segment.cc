@@ -1,7 +1,5 @@
 #include "replication/log/segment.h"
 
-#include <algorithm>
-
 #include "replication/ltx/checksum.h"
 #include "replication/ltx/header.h"
 
@@ -91,10 +89,6 @@ EnvelopeBytes encode(const RecordInfo& record) {
   store_be(&bytes[120], record.pre_epoch.value);
   seal(bytes);
   return bytes;
-}
-
-bool is_unused(Bytes envelope) {
-  return std::all_of(envelope.begin(), envelope.end(), [](std::uint8_t byte) { return byte == 0; });
 }
 
 std::optional<RecordInfo> parse_envelope(Bytes bytes) {

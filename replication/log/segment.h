@@ -90,6 +90,9 @@ struct NewRecord {
   Pgno commit;
   std::uint32_t page_size = 0;
   std::int64_t timestamp_ms = 0;
+
+  /// Bytes of the database file afterwards.
+  std::uint64_t database_size() const { return std::uint64_t{commit.value} * page_size; }
 };
 
 /// One record as its envelope describes it.
@@ -119,8 +122,6 @@ Result<SegmentHeader> parse_segment_header(Bytes bytes);
 
 using EnvelopeBytes = std::array<std::uint8_t, kEnvelopeSize>;
 EnvelopeBytes encode(const RecordInfo& record);
-/// Where the next record would begin, in a segment that is still written to: zeroes ahead of the records.
-bool is_unused(Bytes envelope);
 /// `bytes` has at least kEnvelopeSize. Nothing unless all of it is intact and sensible; the caller still
 /// compares the image size with what the file holds.
 std::optional<RecordInfo> parse_envelope(Bytes bytes);

@@ -253,14 +253,25 @@ Result<void> Feeder::end_snapshot(Database& database, const Position& start, con
   return {};
 }
 
-Result<void> Feeder::send_pages(Database& database, Buffer& out) {
-  PageBatch batch(database.snapshot->page_size());
+namespace {
+
+/// As many as there are and fit. `pages`: a SnapshotCursor, or a Comparison.
+template <class Pages>
+Result<void> add_pages(PageBatch& batch, Pages& pages) {
   while (batch.has_room()) {
-    auto page = database.snapshot->next();
+    auto page = pages.next();
     if (!page && batch.empty()) return std::move(page).error();
     if (!page || !*page) break;  // what is here goes first
     RILL_TRY(batch.add((*page)->pgno, (*page)->data));
   }
+  return {};
+}
+
+}  // namespace
+
+Result<void> Feeder::send_pages(Database& database, Buffer& out) {
+  PageBatch batch(database.snapshot->page_size());
+  RILL_TRY(add_pages(batch, *database.snapshot));
   if (!batch.empty()) {
     batch.append_frame(database.info.id, out);
     record_.snapshot_pages(database.info.id, batch.page_count());
@@ -274,12 +285,7 @@ Result<bool> Feeder::send_differences(Database& database, Buffer& out) {
   Comparison& comparison = *database.comparison;
   if (comparison.waits_for_answer()) return false;
   PageBatch batch(comparison.page_size());
-  while (comparison.has_pages() && batch.has_room()) {
-    auto page = comparison.next();
-    if (!page && batch.empty()) return std::move(page).error();
-    if (!page) break;  // what is here goes first
-    if (*page) RILL_TRY(batch.add((*page)->pgno, (*page)->data));
-  }
+  RILL_TRY(add_pages(batch, comparison));
   if (!batch.empty()) {
     batch.append_frame(database.info.id, out);
     return true;

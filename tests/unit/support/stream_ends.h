@@ -170,6 +170,18 @@ inline wire::Message hello_of(const Membership& membership, std::uint64_t node =
   return stream::hello_message(NodeId{node}, membership, "");
 }
 
+/// The primary's side of a session with the replica that comes next, until `id` is announced to it.
+inline RawPeer accept_replica(boost::asio::ip::tcp::acceptor& acceptor, DatabaseId id) {
+  RawPeer raw(acceptor);
+  EXPECT_TRUE(raw.receive()->message.has_hello());
+  raw.send(hello_of({ClusterId{100}, Epoch{5}, Role::kPrimary}));
+  EXPECT_TRUE(raw.receive_until([](auto& m) { return m.has_have(); }));
+  stream::DatabaseState state;
+  state.info = {id, "app.db", 0644, 0, 0};
+  raw.send(stream::announce_message(state));
+  return raw;
+}
+
 inline wire::Message empty_have() {
   wire::Message message;
   message.mutable_have()->set_last(true);

@@ -254,16 +254,7 @@ TEST_F(DifferencePeer, OfTheFirstVersionSendingSumsIsCutOff) {
 class DifferencePrimary : public ::testing::Test {
  protected:
   DifferencePrimary() { replica.start({"127.0.0.1", std::to_string(acceptor.local_endpoint().port())}); }
-  RawPeer accepted() {
-    RawPeer raw(acceptor);
-    EXPECT_TRUE(raw.receive()->message.has_hello());
-    raw.send(hello_of({ClusterId{100}, Epoch{5}, Role::kPrimary}));
-    EXPECT_TRUE(raw.receive_until([](auto& m) { return m.has_have(); }));
-    DatabaseState state;
-    state.info = {DatabaseId{1}, "app.db", 0644, 0, 0};
-    raw.send(announce_message(state));
-    return raw;
-  }
+  RawPeer accepted() { return accept_replica(acceptor, DatabaseId{1}); }
   void begin(RawPeer& raw, bool difference) {
     wire::Message message;
     auto* begin = message.mutable_snapshot_begin();

@@ -16,13 +16,7 @@ class DamagedReplica : public ::testing::Test {
   }
   /// A session after its catalog.
   RawPeer accepted() {
-    RawPeer raw(acceptor);
-    EXPECT_TRUE(raw.receive()->message.has_hello());
-    raw.send(hello_of({ClusterId{100}, Epoch{5}, Role::kPrimary}));
-    EXPECT_TRUE(raw.receive_until([](auto& m) { return m.has_have(); }));
-    DatabaseState state;
-    state.info = {id, "app.db", 0644, 0, 0};
-    raw.send(announce_message(state));
+    RawPeer raw = accept_replica(acceptor, id);
     wire::Message end;
     end.mutable_catalog_end();
     raw.send(end);
