@@ -17,6 +17,8 @@
 
 namespace rillfs::cmd {
 
+/// How commits in a WAL are found: by each write, or by reading along behind a file that is passed through.
+enum class CaptureChoice { kAuto, kHold, kTail };
 enum class LogFormat { kText, kJson };
 enum class LogLevel { kTrace, kDebug, kInfo, kWarning, kError };
 
@@ -29,6 +31,7 @@ struct Config {
   bool candidate = true;            ///< may be the primary
 
   bool allow_other = false;  ///< other users may use the mount
+  CaptureChoice capture = CaptureChoice::kAuto;
 
   LogFormat log_format = LogFormat::kText;
   LogLevel log_level = LogLevel::kInfo;

@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "fs/parking.h"
+#include "fs/wal_mark.h"
 
 namespace rillfs::cmd {
 namespace {
@@ -77,6 +78,7 @@ Daemon::Daemon(const Config& config, DataLock lock)
       workers_(kStreamWorkers),
       transport_(network_.get_executor()) {
   environment_.primary = !config.primary;
+  environment_.boot_id = current_boot_id();
   environment_.log_options.segment_size_max = config.segment_size;
   environment_.log_options.retain_bytes = config.retention_bytes;
   environment_.log_options.retain_time_ms = config.retention_time.count();
@@ -132,14 +134,17 @@ Result<void> Daemon::mount() {
   const std::string root = environment_.tree_directory();
   const int root_fd = ::open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (root_fd < 0) return errno_error(errno, root);
-  RILL_ASSIGN(tree_, mount::Tree::open(*databases_, root_fd));
-  requests_.reset(new mount::RequestContext{*tree_, mount_threads_->ids()});
+  passthrough_ = std::make_unique<mount::Passthrough>(config_.capture != CaptureChoice::kHold);
+  refuse_tail_without_fence();
+  RILL_ASSIGN(tree_, mount::Tree::open(*databases_, *passthrough_, root_fd));
+  requests_.reset(new mount::RequestContext{*tree_, *passthrough_, mount_threads_->ids()});
   if (::mkdir(config_.mountpoint.c_str(), 0755) == 0)
     spdlog::info("made the mount point {}", config_.mountpoint);
   mount::SessionOptions options;
   options.mountpoint = config_.mountpoint;
   options.allow_other = config_.allow_other;
   RILL_ASSIGN(session_, mount::Session::mount(options, *requests_));
+  passthrough_->use_device(session_->device());
   MountWorkOptions work;
   work.mountpoint = config_.mountpoint;
   work.applier.candidate = config_.candidate && config_.primary;
@@ -147,7 +152,29 @@ Result<void> Daemon::mount() {
   work_ = std::make_unique<MountWork>(*databases_, *mount_threads_, std::move(work));
   databases_->use(work_.get());
   session_->start();
-  return {};
+  return require_capture();
+}
+
+void Daemon::refuse_tail_without_fence() {
+  if (config_.capture == CaptureChoice::kHold || !environment_.primary) return;
+  if (ends_writes(files_, environment_.spool_directory())) return;
+  const std::string why =
+      "the data directory's file system cannot close a file to a process that has it open (ext4 can, as "
+      "root): "
+      "an application that outlives this daemon could go on writing to a WAL that nobody reads";
+  if (config_.capture == CaptureChoice::kAuto) return passthrough_->refuse(why);
+  spdlog::warn(
+      "capture: tail, although {}. After a crash of the daemon end such applications before it is "
+      "started again",
+      why);
+}
+
+Result<void> Daemon::require_capture() const {
+  if (config_.capture != CaptureChoice::kTail || !environment_.primary) return {};
+  passthrough_->wait_until_negotiated();
+  if (passthrough_->possible()) return {};
+  return make_error(ErrorCode::kUnsupported, "capture: tail is not possible: " + passthrough_->why_not() +
+                                                 ". Say auto to have it where it is");
 }
 
 Result<void> Daemon::connect() {
@@ -231,6 +258,8 @@ void Daemon::add_databases(NodeStatus& status) const {
     entry.size = details.size;
     entry.log_bytes = details.log_bytes;
     entry.journal_mode = details.wal_mode ? "wal" : "rollback";
+    if (details.wal_mode && details.source != Database::Source::kNone)
+      entry.capture = details.source == Database::Source::kTail ? "tail" : "hold";
     entry.parked = count_parked(environment_.files, environment_.parked_directory(), database->id());
     entry.lag_ms = 0;
     if (auto it = obstacles.find(database->id().value); it != obstacles.end()) entry.problem = it->second;
@@ -300,6 +329,10 @@ NodeStatus Daemon::status() const {
   status.advertise = to_text(config_.advertise);
   status.data = config_.data;
   status.mountpoint = config_.mountpoint;
+  if (environment_.primary) {
+    status.capture_why = passthrough_->why_not();
+    status.capture = status.capture_why.empty() ? "tail" : "hold";
+  }
   for (std::size_t i = 0; i < requests_->counts.size(); ++i) {
     const auto kind = static_cast<mount::RequestKind>(i);
     status.requests.emplace_back(mount::to_string(kind), requests_->counts[i].load());

@@ -48,6 +48,9 @@ class Daemon {
   explicit Daemon(const Config& config, DataLock lock);
   Result<void> load();
   Result<void> mount();
+  /// `capture: auto` is hold where what is passed through could not be stopped after a crash.
+  void refuse_tail_without_fence();
+  Result<void> require_capture() const;
   Result<void> connect();
   void look_after_content();
   Result<void> serve_control();
@@ -69,6 +72,7 @@ class Daemon {
   std::unique_ptr<mount::MemoryKeeper> keeper_;
   std::unique_ptr<apply::MountThreads> mount_threads_;
   std::unique_ptr<mount::Tree> tree_;
+  std::unique_ptr<mount::Passthrough> passthrough_;
   std::unique_ptr<mount::RequestContext> requests_;
   std::unique_ptr<mount::Session> session_;
   std::unique_ptr<MountWork> work_;

@@ -44,6 +44,7 @@ Result<void> set_mode(Config& config, const Setting& setting) {
 }
 
 constexpr std::array<std::string_view, 2> kFormats = {"text", "json"};
+constexpr std::array<std::string_view, 3> kCaptures = {"auto", "hold", "tail"};
 constexpr std::array<std::string_view, 5> kLevels = {"trace", "debug", "info", "warning", "error"};
 
 template <auto Member, auto& Names>
@@ -120,6 +121,12 @@ const std::array kOptions = {
     OptionDefinition{"allow-other", "mount.allow_other", "RILLFS_ALLOW_OTHER", kSwitch, "", "",
                      "true for root, false for others", "Mount", "Other users may use the mount",
                      set_switch<&C::allow_other>, [](const C& c) { return get_switch(c.allow_other); }},
+    OptionDefinition{
+        "capture", "mount.capture", "RILLFS_CAPTURE", ValueKind::kChoice, "auto|hold|tail", "auto", "",
+        "Mount",
+        "How commits in WAL mode are found: tail is fast, hold can refuse each; auto is tail where it can be",
+        set_choice<&C::capture, kCaptures>,
+        [](const C& c) { return std::string(kCaptures[static_cast<std::size_t>(c.capture)]); }},
     OptionDefinition{"log-level", "log.level", "RILLFS_LOG_LEVEL", ValueKind::kChoice,
                      "trace|debug|info|warning|error", "info", "", "Logging",
                      "The least important messages to log", set_choice<&C::log_level, kLevels>,

@@ -42,6 +42,7 @@ json database_json(const DatabaseStatus& d) {
               {"size", d.size},
               {"log_bytes", d.log_bytes},
               {"journal_mode", text_or_null(d.journal_mode)},
+              {"capture", text_or_null(d.capture)},
               {"lag_ms", nullable(d.lag_ms)},
               {"lag_txs", nullable(d.lag_txs)},
               {"parked", d.parked},
@@ -131,6 +132,7 @@ DatabaseStatus read_database(const json& from) {
   d.size = number_of<std::uint64_t>(from, "size");
   d.log_bytes = number_of<std::uint64_t>(from, "log_bytes");
   d.journal_mode = text_of(from, "journal_mode");
+  d.capture = text_of(from, "capture");
   d.lag_ms = optional_of(from, "lag_ms");
   d.lag_txs = optional_of(from, "lag_txs");
   d.parked = number_of<std::uint64_t>(from, "parked");
@@ -173,6 +175,8 @@ NodeStatus read_status(const json& from) {
   s.primary_since_ms = number_of<std::int64_t>(from, "primary_since_ms");
   s.connected = from.value("connected", true);
   s.advertise = text_of(from, "advertise");
+  s.capture = text_of(from, "capture");
+  s.capture_why = text_of(from, "capture_why");
   s.data = text_of(from, "data");
   s.mountpoint = text_of(from, "mountpoint");
   const json requests = from.value("requests", json::object());
@@ -207,6 +211,8 @@ json to_json(const NodeStatus& s) {
               {"advertise", text_or_null(s.advertise)},
               {"data", text_or_null(s.data)},
               {"mountpoint", text_or_null(s.mountpoint)},
+              {"capture", text_or_null(s.capture)},
+              {"capture_why", text_or_null(s.capture_why)},
               {"requests", json::object()},
               {"databases", json::array()},
               {"replicas", json::array()},

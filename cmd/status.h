@@ -46,6 +46,7 @@ struct DatabaseStatus {
   std::uint64_t size = 0;                ///< bytes of the database
   std::uint64_t log_bytes = 0;           ///< bytes of its log on disk
   std::string journal_mode;              ///< "wal", "delete", ...; empty: not known
+  std::string capture;                   ///< "tail" or "hold" while a WAL is open on a primary; else empty
   std::optional<std::uint64_t> lag_ms;   ///< behind the primary; 0 on a primary
   std::optional<std::uint64_t> lag_txs;  ///< as above, in transactions
   std::uint64_t parked = 0;              ///< branches that lost and were put aside
@@ -90,6 +91,8 @@ struct NodeStatus {
   std::string advertise;
   std::string data;  ///< data directory
   std::string mountpoint;
+  std::string capture;      ///< of WALs that are opened from now on, on a primary: "tail" or "hold"
+  std::string capture_why;  ///< why it is not tail; empty: it is
   /// Requests that the kernel has sent to the mount since its start, by kind.
   std::vector<std::pair<std::string, std::uint64_t>> requests;
   std::vector<DatabaseStatus> databases;

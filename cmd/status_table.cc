@@ -47,6 +47,11 @@ std::string progress_text(const SnapshotProgress& p) {
   return out;
 }
 
+std::string journal_text(const DatabaseStatus& d) {
+  if (d.journal_mode.empty()) return "-";
+  return printable(d.capture.empty() ? d.journal_mode : d.journal_mode + ", " + d.capture);
+}
+
 Table::Cell note_of(const DatabaseStatus& d) {
   if (!d.problem.empty()) return {printable(d.problem), Colour::kRed};
   if (d.snapshot) return {progress_text(*d.snapshot), Colour::kYellow};
@@ -64,6 +69,11 @@ std::string header(const NodeStatus& s, bool colour) {
   if (!s.mountpoint.empty()) out += "mount    " + printable(s.mountpoint) + "\n";
   if (primary) {
     if (!s.advertise.empty()) out += "address  " + printable(s.advertise) + "\n";
+    if (!s.capture.empty()) {
+      out += "capture  " + printable(s.capture);
+      if (!s.capture_why.empty()) out += ": " + printable(s.capture_why);
+      out += "\n";
+    }
     return out;
   }
   out += "primary  " + (s.primary.empty() ? "not known" : printable(s.primary)) + "  " +
@@ -82,10 +92,9 @@ std::string databases(const NodeStatus& s, bool colour) {
   columns.push_back({""});
   Table table(std::move(columns));
   for (const DatabaseStatus& d : s.databases) {
-    std::vector<Table::Cell> row = {
-        {printable(d.name), Colour::kBold}, {human_count(d.txid.value)},
-        {to_hex(d.checksum.value)},         {human_size(d.size)},
-        {human_size(d.log_bytes)},          {d.journal_mode.empty() ? "-" : printable(d.journal_mode)}};
+    std::vector<Table::Cell> row = {{printable(d.name), Colour::kBold}, {human_count(d.txid.value)},
+                                    {to_hex(d.checksum.value)},         {human_size(d.size)},
+                                    {human_size(d.log_bytes)},          {journal_text(d)}};
     if (replica) row.push_back(lag_cell(d.lag_ms));
     row.push_back(note_of(d));
     table.add(std::move(row));

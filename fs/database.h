@@ -27,6 +27,7 @@
 #include "fs/page_damage.h"
 #include "fs/pages_ahead.h"
 #include "fs/replay_base.h"
+#include "fs/sqlite/wal_index.h"
 #include "replication/base/file_system.h"
 #include "replication/base/mutex.h"
 #include "replication/log/log.h"
@@ -83,6 +84,8 @@ class Database : public std::enable_shared_from_this<Database> {
   stream::DatabaseState state() const;
   /// Position up to which the log may be read by others.
   Position published() const;
+  /// How commits in the WAL are found: by each write, or by reading behind the writer.
+  enum class Source : std::uint8_t { kNone, kHold, kTail };
   struct Details {
     Position position;
     Position base;
@@ -90,6 +93,7 @@ class Database : public std::enable_shared_from_this<Database> {
     std::uint64_t log_bytes = 0;
     std::uint32_t page_size = 0;
     bool wal_mode = false;
+    Source source = Source::kNone;  ///< what the WAL's present handles say; nothing before the first one
     std::int64_t last_commit_ms = 0;
     std::string failure;  ///< why it is closed to writers; empty when it is not
   };
@@ -126,6 +130,44 @@ class Database : public std::enable_shared_from_this<Database> {
   /// the commit point.
   Result<void> remove_wal(const Perform& perform);
   Result<void> remove_journal(const Perform& perform);
+  // --- source "tail": database_tail.cc
+  /// An application is about to use a handle that the kernel passes through to `wal`: commits are found by
+  /// reading it from now on.
+  Result<void> begin_tail(std::shared_ptr<File> wal);
+  /// The handles are not passed through: each write comes to us.
+  Result<void> begin_hold();
+  Source source() const;
+  struct Drained {
+    bool moved = false;        ///< there was something new
+    std::uint32_t open = 0;    ///< frames of a transaction that is not complete
+    bool needs_index = false;  ///< only the wal-index can say whether what follows is committed
+    bool reconciles = false;   ///< what is there is taken over by reconcile instead
+  };
+  /// How well to look. What has been written over in an open transaction is cheap to overlook.
+  enum class Look : std::uint8_t { kQuick, kThorough };
+  /// Puts every transaction that is complete in the WAL into the log. Nothing to do unless the source is
+  /// tail.
+  Result<Drained> drain(Look look);
+  /// Something was written to the WAL, and reconcile has not been able to take over what was there before.
+  void wal_grows_unsettled() { unlogged_writes_.fetch_add(1); }
+  /// Everything that is committed in the WAL is in the log when this returns, and what it cannot be told from
+  /// is asked of the wal-index. May wait for the mount's threads.
+  Result<void> catch_up() RILL_EXCLUDES(mutex_);
+  /// The wal-index says what is committed; then drains.
+  Result<Drained> drain_published(const sqlite::WalIndexHeader& index);
+  /// An application waits for the sync of a commit that could not be put into the log, since `why`;
+  /// `published` frames were committed before it. Tries once more; else the commit's frames are made none, so
+  /// that nobody takes them for a commit, and `why` is the answer.
+  Result<void> refuse_followed(std::uint32_t published, const Error& why);
+  /// It cannot be told which commit that is: closed to writers, so that nothing is built on it.
+  Result<void> close_in_doubt(const Error& why);
+  /// At start, after a daemon that followed the WAL died: takes over what was committed in `wal` and is not
+  /// in the log.
+  Result<void> take_from_wal(std::shared_ptr<File> wal);
+  /// The mount through which applications had the WAL open is gone, but what the kernel passes through goes
+  /// on: whoever still has it gets EPERM from now on. What came until then is taken over. Its name must be
+  /// gone already: if the node dies meanwhile it counts no more.
+  Result<void> fence_wal();
   // --- transactions over several databases: databases_attached.cc
   /// This one's journal names the super-journal `name` (without a directory), and there is something to
   /// commit.
@@ -251,6 +293,16 @@ class Database : public std::enable_shared_from_this<Database> {
   void look_for_backfilled() RILL_REQUIRES(mutex_);
   Result<void> read_page_below(Pgno pgno, std::uint32_t page_size, MutableBytes into) RILL_REQUIRES(mutex_);
 
+  // database_tail.cc
+  Result<Drained> drain_locked(Look look) RILL_REQUIRES(mutex_);
+  Result<void> take_from_wal_locked() RILL_REQUIRES(mutex_);
+  Result<void> settle_before_sync() RILL_REQUIRES(mutex_);
+  Result<bool> look_at_generation() RILL_REQUIRES(mutex_);
+  Result<void> commit_followed(Look look) RILL_REQUIRES(mutex_);
+  void committed_frames_are_gone(const Error& error) RILL_REQUIRES(mutex_);
+  Result<void> mark_followed() RILL_REQUIRES(mutex_);
+  Result<void> unmark_followed() RILL_REQUIRES(mutex_);
+
   // database_journal.cc
   /// Only then can a write to the file be a checkpoint's.
   bool wal_has_pages_of(std::uint64_t size, std::uint64_t offset) const RILL_REQUIRES(mutex_);
@@ -356,6 +408,8 @@ class Database : public std::enable_shared_from_this<Database> {
   bool wal_mode_ RILL_GUARDED_BY(mutex_) = false;  ///< as the committed page 1 says
   std::shared_ptr<File> wal_ RILL_GUARDED_BY(mutex_);
   WalScanner scanner_ RILL_GUARDED_BY(mutex_);
+  Source source_ RILL_GUARDED_BY(mutex_) = Source::kNone;
+  bool marked_followed_ RILL_GUARDED_BY(mutex_) = false;  ///< dbs/<id>/followed is there
   Staging staging_ RILL_GUARDED_BY(mutex_);
   /// A rollback journal's header stands: a transaction is open.
   bool journal_hot_ RILL_GUARDED_BY(mutex_) = false;

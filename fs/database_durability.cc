@@ -76,6 +76,7 @@ Result<void> Database::make_durable() {
 }
 
 Result<void> Database::log_before_file() {
+  RILL_TRY(catch_up());
   {
     Lock lock(mutex_);
     if (environment_.primary && journal_hot_) return {};  // is staged

@@ -161,7 +161,7 @@ Result<void> Database::make_replicated() {
                                           info_.id, {}, environment_.log_options, Txid{}));
   log_ = std::move(opened.log);
   replicated_ = true;
-  return {};
+  return source_ == Source::kTail ? mark_followed() : Result<void>();
 }
 
 void Database::publish() {
@@ -226,6 +226,7 @@ Database::Details Database::details() const {
   details.log_bytes = log_ ? log_->bytes_on_disk() : 0;
   details.page_size = content_.page_size();
   details.wal_mode = wal_mode_;
+  details.source = source_;
   details.failure = failure_;
   Lock published(published_mutex_);
   details.last_commit_ms = last_commit_ms_;

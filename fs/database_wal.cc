@@ -137,6 +137,10 @@ Result<void> Database::commit_all(std::optional<WalTransaction> transaction) {
 
 Result<void> Database::capture_left_behind() {
   Lock lock(mutex_);
+  if (source_ == Source::kTail) {
+    RILL_TRY(drain_locked(Look::kThorough));
+    return {};
+  }
   if (!captures(Caller::kApplication) || !wal_ || has_unlogged_writes()) return {};
   RILL_ASSIGN(auto transaction, scanner_.left_behind(WalView(*wal_)));
   if (transaction) RILL_TRY(require_writable());
@@ -218,6 +222,7 @@ Result<void> Database::resize_wal(const std::shared_ptr<File>& wal, std::uint64_
   Lock lock(mutex_);
   wal_ = wal;
   if (!captures(caller)) return wal->truncate(size, kWriteWal);
+  RILL_TRY(drain_locked(Look::kThorough));
   RILL_TRY(wal->truncate(size, kWriteWal));
   // A cut through committed frames ends the generation as well: then what the files say is taken.
   if (scanner_.header() && size < scanner_.committed_end()) end_generation();
@@ -228,7 +233,10 @@ Result<void> Database::resize_wal(const std::shared_ptr<File>& wal, std::uint64_
 Result<void> Database::sync_wal() {
   {
     Lock lock(mutex_);
-    if (!environment_.primary || !replicated_ || dropped_) return {};
+    if (!environment_.primary || dropped_) return {};
+    RILL_TRY(settle_before_sync());
+    RILL_TRY(drain_locked(Look::kThorough));
+    if (!replicated_) return {};
     RILL_TRY(require_writable());
   }
   // The backing WAL need not be durable: recovery does not use it.
@@ -240,9 +248,11 @@ Result<void> Database::sync_wal() {
 
 Result<void> Database::remove_wal(const Perform& perform) {
   Lock lock(mutex_);
+  RILL_TRY(drain_locked(Look::kThorough));
   RILL_TRY(perform());
   if (captures(Caller::kApplication)) end_generation();
   wal_.reset();
+  source_ = Source::kNone;
   failpoint::reach("wal.remove.before_answer");
   return {};
 }

@@ -32,8 +32,10 @@ Databases::Databases(Environment& environment, NodeView node)
     : environment_(environment),
       node_(std::move(node)),
       dropped_(environment.files, environment.databases_directory() + "/dropped"),
-      workers_(kWorkers) {
+      workers_(kWorkers),
+      follower_(follower_help()) {
   environment_.backfilled = [this](DatabaseId id) { advance_base_soon(id); };
+  environment_.published_index = [this](Database& database) { return published_index(database); };
   environment_.changed = [this](DatabaseId id) { notify(id); };
   environment_.damaged = [this](DatabaseId id) {
     Lock lock(listeners_mutex_);
@@ -45,6 +47,7 @@ Databases::Databases(Environment& environment, NodeView node)
 }
 
 Databases::~Databases() {
+  follower_.stop();
   delayed_.stop();
   workers_.join();
 }
@@ -287,6 +290,7 @@ void Databases::advance_base_soon(DatabaseId id) {
 }
 
 void Databases::close() {
+  follower_.stop();
   delayed_.stop();
   workers_.join();
   for (const auto& database : all()) {

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "fs/attached_record.h"
+#include "fs/capture/wal_follower.h"
 #include "fs/database.h"
 #include "fs/delayed_tasks.h"
 #include "fs/dropped_databases.h"
@@ -111,6 +112,14 @@ class Databases final : public stream::Source, public stream::Sink {
 
   // --- work that the mount's requests start ---
   void reconcile_soon(const std::shared_ptr<Database>& database);
+  /// An application has this WAL open, passed through: its commits are read along (WalFollower). `wal`: the
+  /// number of its inode; `path` leads to it.
+  void follow(Database& database, std::uint64_t wal, const std::string& path);
+  /// Nobody has it open any more.
+  void unfollow(std::uint64_t wal) { follower_.leave(wal); }
+  /// A WAL could not be synced as `thread` of an application asked, since `why`: if that was for a commit,
+  /// the commit is made one that never was. What the application is to be told.
+  Result<void> refuse_commit(Database& database, pid_t thread, const Error& why);
   void invalidate_wal_index(const std::shared_ptr<Database>& database, std::function<void()> done);
   /// `done` when a reader that has opened it finds a WAL and a wal-index, if it needs them.
   void prepare_for_readers(const std::shared_ptr<Database>& database, std::function<void()> done);
@@ -239,8 +248,14 @@ class Databases final : public stream::Source, public stream::Sink {
   std::function<void(const Progress&)> progressed_ RILL_GUARDED_BY(listeners_mutex_);
   std::function<void(DatabaseId)> damaged_ RILL_GUARDED_BY(listeners_mutex_);
 
-  WorkerPool workers_;  ///< upkeep that may block on disk
+  WalFollower::Help follower_help();
+  Environment::PublishedIndex published_index(Database& database);
+  void ask_wal_index(const std::shared_ptr<Database>& database);
+
+  std::atomic<int> index_readers_{0};  ///< threads that wait for `published_index`
+  WorkerPool workers_;                 ///< upkeep that may block on disk
   DelayedTasks delayed_;
+  WalFollower follower_;
 };
 
 }  // namespace rillfs

@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
+#include "fs/sqlite/wal_index.h"
 #include "replication/base/clock.h"
 #include "replication/base/file_system.h"
 #include "replication/base/random.h"
@@ -24,6 +26,8 @@ struct Environment {
   Random& random;
   std::string data_directory;
   NodeId node;
+  /// Changes when the machine starts: what was not synced before may be gone (kernel.random.boot_id).
+  std::string boot_id = {};
   bool primary = true;
   std::atomic<std::uint64_t> epoch{1};
   log::LogOptions log_options;
@@ -41,6 +45,11 @@ struct Environment {
 
   /// A replica's database is damaged: the primary is to send it anew. Any thread of table 0; must not block.
   std::function<void(DatabaseId)> damaged = [](DatabaseId) {};
+
+  /// What the database's wal-index has published, if it has. May wait for the mount's threads: never with a
+  /// database's mutex held. Any thread of table 0. kBusy where too many wait already.
+  using PublishedIndex = Result<std::optional<sqlite::WalIndexHeader>>;
+  std::function<PublishedIndex(Database&)> published_index = [](Database&) { return PublishedIndex{}; };
 
   Epoch current_epoch() const { return Epoch{epoch.load()}; }
   std::string tree_directory() const { return data_directory + "/tree"; }

@@ -149,6 +149,43 @@ void MountWork::with_shared_lock(const std::shared_ptr<Database>& database, std:
   });
 }
 
+namespace {
+
+/// What is published; nothing while somebody publishes, or if it is to be rebuilt. Read, not mapped: a
+/// mapping that is torn down with the process waits for the mount.
+std::optional<sqlite::WalIndexHeader> read_index_header(const apply::Descriptor& shm) {
+  std::uint8_t copies[2 * sqlite::kIndexHeaderSize] = {};
+  const auto got = shm.read_at(copies, 0);
+  const bool whole = got && *got == sizeof copies &&
+                     std::memcmp(copies, copies + sqlite::kIndexHeaderSize, sqlite::kIndexHeaderSize) == 0;
+  return whole ? sqlite::parse_wal_index_header(Bytes(copies).first(sqlite::kIndexHeaderSize)) : std::nullopt;
+}
+
+}  // namespace
+
+void MountWork::read_wal_index(const std::shared_ptr<Database>& database,
+                               std::function<void(const std::optional<sqlite::WalIndexHeader>&)> done) {
+  boost::asio::post(threads_.executor(), [this, database, done = std::move(done)] {
+    auto shm = apply::Descriptor::open(mounted(database->path()) + "-shm");
+    done(shm ? read_index_header(*shm) : std::nullopt);
+  });
+}
+
+void MountWork::find_wal_writer(const std::shared_ptr<Database>& database,
+                                std::function<void(const WalWriter&)> done) {
+  boost::asio::post(threads_.executor(), [this, database, done = std::move(done)] {
+    WalWriter writer;
+    auto shm = apply::Descriptor::open(mounted(database->path()) + "-shm");
+    const auto index = shm ? read_index_header(*shm) : std::nullopt;
+    if (index) {
+      auto holder = apply::find_conflict(shm->get(), sqlite::kWalWrite, apply::LockMode::kExclusive);
+      writer = {static_cast<bool>(holder), 0, index->max_frame};
+      if (holder && *holder) writer.process = (*holder)->pid > 0 ? (*holder)->pid : -1;
+    }
+    done(writer);
+  });
+}
+
 void MountWork::invalidate_wal_index(const std::shared_ptr<Database>& database, std::function<void()> done) {
   boost::asio::post(threads_.executor(), [this, database, done = std::move(done)] {
     auto shm = apply::Descriptor::open(mounted(database->path()) + "-shm");

@@ -12,6 +12,7 @@
 #include "fs/apply/applier.h"
 #include "fs/apply/mount_threads.h"
 #include "fs/databases.h"
+#include "fs/sqlite/wal_index.h"
 #include "replication/base/mutex.h"
 
 namespace rillfs {
@@ -19,6 +20,13 @@ namespace rillfs {
 struct MountWorkOptions {
   std::string mountpoint;
   apply::ApplierOptions applier;
+};
+
+/// Who is writing to a WAL.
+struct WalWriter {
+  bool known = false;           ///< there is a wal-index to ask
+  pid_t process = 0;            ///< 0: nobody; -1: somebody who cannot be told
+  std::uint32_t max_frame = 0;  ///< published so far
 };
 
 /// Threads: any may call; the work runs on the mount's threads.
@@ -53,6 +61,10 @@ class MountWork {
   /// Holds SQLite's SHARED lock on the database while `work` runs; `done(false)` if a writer was in the way.
   void with_shared_lock(const std::shared_ptr<Database>& database, std::function<void()> work,
                         std::function<void(bool locked)> done);
+  /// Nothing where none is published, or it cannot be read.
+  void read_wal_index(const std::shared_ptr<Database>& database,
+                      std::function<void(const std::optional<sqlite::WalIndexHeader>&)> done);
+  void find_wal_writer(const std::shared_ptr<Database>& database, std::function<void(const WalWriter&)> done);
   void invalidate_wal_index(const std::shared_ptr<Database>& database, std::function<void()> done);
 
   /// Ends the appliers: lets go of every lock and file in the mount. Applications must have left by then, or

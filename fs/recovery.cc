@@ -17,6 +17,7 @@
 #include "fs/parking.h"
 #include "fs/replay.h"
 #include "fs/sqlite/database_header.h"
+#include "fs/wal_mark.h"
 #include "replication/base/failpoint.h"
 
 namespace rillfs {
@@ -161,6 +162,15 @@ Result<void> Databases::recover_one(DatabaseId id) {
   }
   auto database = own(std::make_unique<Database>(
       environment_, Database::Recovered{info, std::move(content), base, std::move(opened.log)}, file));
+  RILL_ASSIGN(const bool followed, has_wal_mark(files, directory, environment_.boot_id));
+  if (followed && !unlogged) {
+    if (auto wal = files.open(file_path + "-wal", OpenMode::kReadWrite, kRecover)) {
+      RILL_TRY(database->take_from_wal(std::move(*wal)));
+      RILL_TRY(remove_if_there(files, file_path + "-wal", kRecover));
+      RILL_TRY(database->fence_wal());
+      RILL_TRY(database->write_back());
+    }
+  }
   if (unlogged && environment_.primary) {
     auto wal = files.open(file_path + "-wal", OpenMode::kReadWrite, kRecover);
     database->content_arrived(wal ? std::shared_ptr<File>(std::move(*wal)) : nullptr);
@@ -169,7 +179,10 @@ Result<void> Databases::recover_one(DatabaseId id) {
   }
   // What could not be taken over yet may need them.
   failpoint::reach("recovery.before_companions");
-  if (!database->has_unlogged_writes()) RILL_TRY(remove_companions(files, file_path));
+  if (!database->has_unlogged_writes()) {
+    RILL_TRY(remove_companions(files, file_path));
+    RILL_TRY(remove_wal_mark(files, directory));
+  }
   failpoint::reach("recovery.after_companions");
   RILL_ASSIGN(std::uint64_t parent, inode_of(environment_.tree_directory() + parent_of(info.path)));
   RILL_ASSIGN(std::uint64_t root, inode_of(environment_.tree_directory()));
@@ -246,9 +259,14 @@ Result<void> Database::write_back() {
 }
 
 Result<void> Database::close(const std::string& tree_path) {
+  RILL_TRY(drain(Look::kThorough));
   const bool idle = applied_position().same_place(published());
   if (!has_unlogged_writes()) {
     failpoint::reach("close.before_write_back");
+    if (environment_.primary && source() == Source::kTail) {
+      RILL_TRY(remove_if_there(environment_.files, tree_path + "-wal", kRecover));
+      RILL_TRY(fence_wal());
+    }
     if (environment_.primary) RILL_TRY(write_back());
     failpoint::reach("close.after_write_back");
     if (idle) RILL_TRY(advance_base(true));
@@ -258,7 +276,9 @@ Result<void> Database::close(const std::string& tree_path) {
       complete = file_holds_ && file_holds_->same_place(content_.position());
     }
     failpoint::reach("close.before_companions");
-    if (complete) return remove_companions(environment_.files, tree_path);
+    if (!complete) return {};
+    RILL_TRY(remove_companions(environment_.files, tree_path));
+    return remove_wal_mark(environment_.files, directory());
   }
   return {};
 }

@@ -44,6 +44,8 @@ void WalScanner::begin(const sqlite::WalHeader& header) {
   header_ = header;
   committed_ = verified_ = Point{0, header.checksum};
   reach_ = written_to_ = 0;
+  trusted_ = {};
+  stopped_at_unsealed_ = false;
   // Not reseal_from_: after going back to the WAL's start a transaction writes the header again.
   unsealed_last_ = 0;
   unsealed_open_ = unsealed_committed_ = false;
@@ -53,6 +55,7 @@ void WalScanner::begin(const sqlite::WalHeader& header) {
 void WalScanner::end() {
   header_.reset();
   open_.clear();
+  open_sums_.clear();
   candidates_.clear();
   frames_.clear();
   waiting_.clear();
@@ -172,6 +175,82 @@ Result<std::optional<WalTransaction>> WalScanner::written(const WalView& view, s
   return next_transaction(view);
 }
 
+Result<std::optional<WalTransaction>> WalScanner::follow(const WalView& view, bool thorough) {
+  if (!header_) return std::nullopt;
+  // A commit is never sealed late once it was found; one that a wal-index vouched for may be.
+  if (committed_.frame != 0 && !unsealed_committed_) {
+    RILL_ASSIGN(const bool same, is_still(view, committed_.frame, committed_.checksum));
+    if (!same)
+      return make_error(ErrorCode::kPositionMismatch, "frame " + std::to_string(committed_.frame) +
+                                                          " of the WAL was committed, and is another");
+  }
+  RILL_TRY(go_back_over_rewritten(view, thorough));
+  bool read_before = !open_.empty();
+  sqlite::FrameHeader header;
+  for (;;) {
+    RILL_ASSIGN(const bool valid, read_next(view, header));
+    if (!valid) return std::nullopt;
+    if (!header.is_commit()) continue;
+    if (!read_before) return take(header.commit);
+    // SQLite writes a page over in place and seals later: only what has been read in one go is certain.
+    refuse();
+    read_before = false;
+  }
+}
+
+void WalScanner::trust(std::uint32_t max_frame, sqlite::WalChecksum checksum) {
+  if (max_frame > committed_.frame) trusted_ = Point{max_frame, checksum};
+  refuse();
+}
+
+Result<bool> WalScanner::is_still(const WalView& view, std::uint32_t frame,
+                                  sqlite::WalChecksum checksum) const {
+  std::uint8_t bytes[sqlite::kFrameHeaderSize] = {};
+  RILL_ASSIGN(const std::size_t got, view.read(bytes, sqlite::frame_offset(frame, page_size())));
+  const sqlite::FrameHeader header = sqlite::parse_frame_header(bytes);
+  return got == sizeof bytes && header.salts == header_->salts && header.checksum == checksum;
+}
+
+Result<void> WalScanner::go_back_over_rewritten(const WalView& view, bool thorough) {
+  if (open_sums_.empty()) return {};
+  std::size_t same = open_sums_.size();
+  RILL_ASSIGN(const bool last, is_still(view, verified_.frame, open_sums_.back()));
+  if (!last || thorough) {
+    for (same = 0; same < open_sums_.size(); ++same) {
+      const auto frame = committed_.frame + 1 + static_cast<std::uint32_t>(same);
+      RILL_ASSIGN(const bool still, is_still(view, frame, open_sums_[same]));
+      if (!still) break;
+    }
+  }
+  if (same == open_sums_.size()) return {};
+  open_.resize(same);
+  open_sums_.resize(same);
+  verified_ =
+      same == 0 ? committed_ : Point{committed_.frame + static_cast<std::uint32_t>(same), open_sums_.back()};
+  return {};
+}
+
+Result<bool> WalScanner::read_next(const WalView& view, sqlite::FrameHeader& header) {
+  const std::uint32_t next = verified_.frame + 1;
+  stopped_at_unsealed_ = false;
+  RILL_ASSIGN(const std::size_t got, view.read(frame_, sqlite::frame_offset(next, page_size())));
+  if (got < frame_.size()) return false;
+  header = sqlite::parse_frame_header(frame_);
+  sqlite::WalChecksum running = verified_.checksum;
+  if (next <= trusted_.frame) {
+    if (header.pgno.value == 0) return false;
+    unsealed_open_ |= is_unsealed(frame_);
+    running = next == trusted_.frame ? trusted_.checksum : header.checksum;
+  } else if (!sqlite::verify_frame(frame_, header_->salts, header_->order, running)) {
+    stopped_at_unsealed_ = is_unsealed(frame_) && header.pgno.value != 0;
+    return false;
+  }
+  verified_ = Point{next, running};
+  open_.push_back(header.pgno);
+  open_sums_.push_back(header.checksum);
+  return true;
+}
+
 Result<std::optional<WalTransaction>> WalScanner::left_behind(const WalView& view) {
   if (!header_ || candidates_.empty()) return std::nullopt;
   reach_ = std::max(reach_, sqlite::frame_offset(candidates_.back() + 1, page_size()));
@@ -195,6 +274,7 @@ void WalScanner::commit(const WalTransaction& transaction) {
   unsealed_committed_ |= unsealed_open_;
   unsealed_open_ = false;
   open_.clear();
+  open_sums_.clear();
   std::erase_if(candidates_, [&](std::uint32_t frame) { return frame <= transaction.last; });
   for (const auto& [pgno, frame] : transaction.pages) {
     if (pgno > transaction.commit) continue;  // spilled, and cut off before the commit: never written back
@@ -215,6 +295,7 @@ void WalScanner::refuse() {
   unsealed_last_ = 0;
   unsealed_open_ = false;
   open_.clear();
+  open_sums_.clear();
 }
 
 Result<void> WalScanner::seal(File& wal) {

@@ -74,6 +74,19 @@ class WalScanner {
   /// Bytes [offset, offset + size) have been written or are about to be; `view` shows the WAL with them.
   /// Returns the transaction that they complete, if they do: call `commit` when it is safe, or `refuse` it.
   Result<std::optional<WalTransaction>> written(const WalView& view, std::uint64_t offset, std::size_t size);
+  /// For a WAL that is written behind our back (source "tail"): reads on from what is known. Nobody says what
+  /// was written, and parts of an open transaction may have been written over since they were read. With
+  /// `thorough` the headers of all its frames are looked at again, else only the last one: then what was
+  /// written over before it may go unnoticed until something is written behind it. kPositionMismatch if the
+  /// last committed frame is not what it was.
+  Result<std::optional<WalTransaction>> follow(const WalView& view, bool thorough);
+  /// `follow` has stopped at a frame that is not sealed (yet).
+  bool stopped_at_unsealed() const { return stopped_at_unsealed_; }
+  /// Frames up to `max_frame`, with this checksum after it, are committed whatever they look like: a
+  /// wal-index of this generation says so. What `follow` finds from now on counts that in.
+  void trust(std::uint32_t max_frame, sqlite::WalChecksum checksum);
+  /// Where the frames that have been read end; more than committed_frames() while a transaction is open.
+  std::uint32_t read_frames() const { return verified_.frame; }
   /// Like `written`, with nothing new written, but counting what an older generation left in the rest of the
   /// last frame: what SQLite's recovery finds in the file as it is.
   Result<std::optional<WalTransaction>> left_behind(const WalView& view);
@@ -117,6 +130,9 @@ class WalScanner {
   void note_header(std::uint32_t frame, Bytes header);
   Result<std::optional<WalTransaction>> next_transaction(const WalView& view);
   Result<bool> verify_next(const WalView& view, sqlite::FrameHeader& header);
+  Result<bool> read_next(const WalView& view, sqlite::FrameHeader& header);
+  Result<bool> is_still(const WalView& view, std::uint32_t frame, sqlite::WalChecksum checksum) const;
+  Result<void> go_back_over_rewritten(const WalView& view, bool thorough);
   Result<sqlite::WalChecksum> checksum_of(const WalView& view, std::uint32_t frame) const;
   WalTransaction take(Pgno commit);
 
@@ -128,9 +144,12 @@ class WalScanner {
   std::uint32_t unsealed_last_ = 0;  ///< a commit frame that will not be sealed; 0: none
   /// Nothing beyond has been written in this generation: what the file has there is an older one's.
   std::uint64_t reach_ = 0;
-  bool unsealed_open_ = false;       ///< some frame of committed_+1 .. verified_ is unsealed
-  bool unsealed_committed_ = false;  ///< some frame up to committed_ is
-  std::vector<Pgno> open_;           ///< pages of the frames committed_+1 .. verified_
+  bool unsealed_open_ = false;                  ///< some frame of committed_+1 .. verified_ is unsealed
+  bool unsealed_committed_ = false;             ///< some frame up to committed_ is
+  std::vector<Pgno> open_;                      ///< pages of the frames committed_+1 .. verified_
+  std::vector<sqlite::WalChecksum> open_sums_;  ///< `follow`: the checksums in their headers
+  Point trusted_;                               ///< `follow`: committed for certain, from a wal-index
+  bool stopped_at_unsealed_ = false;
   std::vector<std::uint32_t>
       candidates_;  ///< frames beyond committed_ whose commit field is not 0, ascending
   std::unordered_map<Pgno, std::uint32_t> frames_;

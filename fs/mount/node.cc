@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <climits>
+#include <utility>
 
 namespace rillfs::mount {
 
@@ -48,7 +49,7 @@ void Node::set_place(Place place) {
   place_ = std::move(place);
 }
 
-Result<std::shared_ptr<File>> Node::open(std::unique_ptr<File> created) {
+Result<std::shared_ptr<File>> Node::open(std::unique_ptr<File> created, Passthrough* passthrough) {
   Lock lock(mutex_);
   if (!io_ && created) io_ = std::move(created);
   if (!io_) {
@@ -59,6 +60,11 @@ Result<std::shared_ptr<File>> Node::open(std::unique_ptr<File> created) {
     if (fd < 0) return errno_error(errno, "open " + place_.name);
     io_ = adopt_file(fd, place_.name);
   }
+  if (opens_ == 0 && passthrough != nullptr) {
+    backing_ = passthrough->open(proc_path());
+    passthrough_ = passthrough;
+    if (backing_ != 0) was_passed_through_ = true;
+  }
   ++opens_;
   return io_;
 }
@@ -66,7 +72,14 @@ Result<std::shared_ptr<File>> Node::open(std::unique_ptr<File> created) {
 void Node::close() {
   std::shared_ptr<File> last;
   Lock lock(mutex_);
-  if (opens_ > 0 && --opens_ == 0) last = std::move(io_);
+  if (opens_ == 0 || --opens_ != 0) return;
+  last = std::move(io_);
+  if (backing_ != 0) passthrough_->close(std::exchange(backing_, 0));
+}
+
+BackingId Node::backing() const {
+  Lock lock(mutex_);
+  return backing_;
 }
 
 std::shared_ptr<File> Node::io() const {

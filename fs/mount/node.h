@@ -12,6 +12,7 @@
 #include <memory>
 #include <string>
 
+#include "fs/mount/passthrough.h"
 #include "replication/base/error.h"
 #include "replication/base/file_system.h"
 #include "replication/base/mutex.h"
@@ -60,12 +61,18 @@ class Node {
   void set_place(Place place);
 
   /// Counts one more open handle; the first one opens the backing file read-write (read-only where that is
-  /// not allowed). `created` hands over a descriptor that CREATE already has.
-  Result<std::shared_ptr<File>> open(std::unique_ptr<File> created = nullptr);
+  /// not allowed). `created` hands over a descriptor that CREATE already has. With `passthrough` the first
+  /// one also tries to pass the file through; the others do as it did.
+  Result<std::shared_ptr<File>> open(std::unique_ptr<File> created = nullptr,
+                                     Passthrough* passthrough = nullptr);
   /// One handle less; the last one closes the backing file.
   void close();
   /// The backing file while somebody has it open; null otherwise.
   std::shared_ptr<File> io() const;
+  /// The backing file that the open handles are passed through to; 0 while the kernel asks us.
+  BackingId backing() const;
+  /// It has been passed through: what the kernel has cached of it from before is out of date.
+  bool was_passed_through() const { return was_passed_through_; }
 
   /// Set when a name in this directory changed that only this directory's own fsync makes durable.
   std::atomic<bool> names_changed{false};
@@ -80,6 +87,9 @@ class Node {
   Place place_ RILL_GUARDED_BY(mutex_);
   std::shared_ptr<File> io_ RILL_GUARDED_BY(mutex_);
   std::uint32_t opens_ RILL_GUARDED_BY(mutex_) = 0;
+  Passthrough* passthrough_ RILL_GUARDED_BY(mutex_) = nullptr;  ///< whom `backing_` goes back to
+  BackingId backing_ RILL_GUARDED_BY(mutex_) = 0;
+  std::atomic<bool> was_passed_through_{false};
 };
 
 }  // namespace rillfs::mount

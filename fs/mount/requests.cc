@@ -24,7 +24,7 @@ RequestContext& context(fuse_req_t request) {
 Requester requester(fuse_req_t request) {
   const fuse_ctx* who = fuse_req_ctx(request);
   const bool daemon = context(request).daemon_threads.contains(who->pid);
-  return {daemon ? Caller::kDaemon : Caller::kApplication, who->uid, who->gid};
+  return {daemon ? Caller::kDaemon : Caller::kApplication, who->pid, who->uid, who->gid};
 }
 
 Caller caller_of(const fuse_file_info* info) {
@@ -84,7 +84,7 @@ void handle(fuse_req_t request, RequestKind kind, Handler handler) {
   }
 }
 
-void on_init(void*, fuse_conn_info* connection) {
+void on_init(void* user_data, fuse_conn_info* connection) {
   // Locks stay in the kernel, writes come through at once, only we say when cached data is stale, and the
   // kernel takes S_ISUID away from what is written.
   do_without(*connection, FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_WRITEBACK_CACHE |
@@ -93,6 +93,7 @@ void on_init(void*, fuse_conn_info* connection) {
   ask_for(*connection, FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_CACHE_SYMLINKS);
   connection->max_write = std::min(connection->max_write, kRequestSizeMax);  // of reads too
   connection->time_gran = 1;
+  static_cast<RequestContext*>(user_data)->passthrough.negotiate(*connection);
 }
 
 void on_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
@@ -197,6 +198,7 @@ void answer_open(fuse_req_t request, fuse_ino_t id, Caller caller, fuse_file_inf
   answer.direct_io = opened->is_virtual ? 1 : 0;
   answer.keep_cache = opened->is_virtual || opened->is_changed ? 0 : 1;
   answer.noflush = opened->wants_flush ? 0 : 1;
+  if (opened->backing != 0) answer_with_backing(answer, opened->backing);
   Tree& tree = context(request).tree;  // the request is gone after its reply
   // The caller was interrupted: the kernel will send no RELEASE.
   if (fuse_reply_open(request, &answer) == -ENOENT) tree.release(id, caller);
@@ -222,6 +224,7 @@ void on_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t m
     info->fh = who.caller == Caller::kDaemon ? kDaemonHandle : 0;
     info->keep_cache = 1;
     info->noflush = entry->wants_flush ? 0 : 1;
+    if (entry->backing != 0) answer_with_backing(*info, entry->backing);
     fuse_entry_param param = entry_param(*entry);
     Tree& tree = context(request).tree;
     // The caller was interrupted: the kernel will send neither RELEASE nor FORGET.
@@ -268,7 +271,8 @@ void on_release(fuse_req_t request, fuse_ino_t id, fuse_file_info* info) {
 }
 
 void on_fsync(fuse_req_t request, fuse_ino_t id, int, fuse_file_info*) {
-  handle(request, RequestKind::kFsync, [&] { reply(request, context(request).tree.sync(id)); });
+  handle(request, RequestKind::kFsync,
+         [&] { reply(request, context(request).tree.sync(id, requester(request))); });
 }
 
 void on_fallocate(fuse_req_t request, fuse_ino_t id, int mode, off_t offset, off_t length,

@@ -41,6 +41,7 @@ std::string_view to_string(RequestKind kind);
 /// What the callbacks work on; handed to libfuse as its user data. Threads: any of the session's workers.
 struct RequestContext {
   Tree& tree;
+  Passthrough& passthrough;
   /// Threads of the daemon that use the mount (see docs/how-it-works.md, Threads). Constant after
   /// construction.
   std::unordered_set<pid_t> daemon_threads;

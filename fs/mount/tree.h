@@ -19,6 +19,7 @@
 #include "fs/database.h"
 #include "fs/databases.h"
 #include "fs/mount/node_table.h"
+#include "fs/mount/passthrough.h"
 #include "fs/mount/virtual_files.h"
 #include "replication/base/error.h"
 #include "replication/base/mutex.h"
@@ -28,6 +29,7 @@ namespace rillfs::mount {
 /// Who sent a request.
 struct Requester {
   Caller caller = Caller::kApplication;
+  pid_t thread = 0;  ///< 0: in a pid namespace that we cannot see
   uid_t uid = 0;
   gid_t gid = 0;
 };
@@ -38,6 +40,7 @@ struct Entry {
   struct stat status {};
   bool cacheable = true;    ///< the kernel may keep name and attributes until it is told otherwise
   bool wants_flush = true;  ///< of a created file, as in Tree::Opened
+  BackingId backing = 0;    ///< likewise
 };
 
 /// Which attributes to change; absent ones stay.
@@ -58,7 +61,7 @@ struct AttributeChange {
 class Tree {
  public:
   /// `root_fd`: O_PATH descriptor of the tree's root; taken over.
-  static Result<std::unique_ptr<Tree>> open(Databases& databases, int root_fd);
+  static Result<std::unique_ptr<Tree>> open(Databases& databases, Passthrough& passthrough, int root_fd);
 
   // --- names (tree_names.cc) ---
   Result<Entry> look_up(std::uint64_t parent, const std::string& name);
@@ -92,6 +95,7 @@ class Tree {
     bool is_virtual = false;
     bool wants_flush = true;  ///< closing a descriptor is to be reported
     bool is_changed = false;  ///< what the kernel has cached of it is no longer so
+    BackingId backing = 0;    ///< the kernel reads and writes this file itself; 0: it asks us
   };
   /// The replica may have to prepare the database's WAL and wal-index first: `done` is called once, from this
   /// or another thread.
@@ -100,7 +104,7 @@ class Tree {
   Result<void> write(std::uint64_t id, Bytes bytes, std::uint64_t offset, Caller caller);
   Result<void> allocate(std::uint64_t id, int mode, std::uint64_t offset, std::uint64_t length,
                         Caller caller);
-  Result<void> sync(std::uint64_t id);
+  Result<void> sync(std::uint64_t id, const Requester& who);
   /// A handle is being closed; `done` is called once, when the closing process may go on.
   void flush(std::uint64_t id, Caller caller, std::function<void(Result<void>)> done);
   /// `writable`: how the handle had been opened.
@@ -109,8 +113,10 @@ class Tree {
   Databases& databases() { return databases_; }
 
  private:
-  Tree(Databases& databases, std::unique_ptr<NodeTable> nodes, std::string root_path)
+  Tree(Databases& databases, Passthrough& passthrough, std::unique_ptr<NodeTable> nodes,
+       std::string root_path)
       : databases_(databases),
+        passthrough_(passthrough),
         nodes_(std::move(nodes)),
         root_path_(std::move(root_path)),
         virtual_files_(databases) {}
@@ -141,6 +147,13 @@ class Tree {
   Result<void> allow_creation(const Node& parent, const std::string& name, const Requester& who);
   Result<void> allow_open(const Node::Binding& binding, int flags, const Requester& who) const;
   Result<void> resize(Node& node, std::uint64_t size, Caller caller);
+  /// Whether closing a file of this role is to be reported.
+  bool wants_flush(Role role) const;
+  /// How the file of this role is to be opened: null for by requests.
+  Passthrough* passthrough_for(Role role);
+  /// A handle on a WAL is about to be used: its commits are found by one source or the other.
+  Result<void> sync_wal(Database& database, const Requester& who);
+  Result<void> choose_source(Node& wal, Database& database, const std::shared_ptr<File>& io);
   Result<void> write_plain(Node& node, File& file, Bytes bytes, std::uint64_t offset, Caller caller);
   Result<void> take_away(Node& parent, const std::string& name, const Database::Perform& perform);
   Result<void> refuse_exchange(const Node& parent, const std::string& name, const Node& new_parent,
@@ -148,6 +161,7 @@ class Tree {
   void moved(Node& new_parent, const std::string& new_name);
 
   Databases& databases_;
+  Passthrough& passthrough_;
   const std::unique_ptr<NodeTable> nodes_;
   const std::string root_path_;
   VirtualFiles virtual_files_;

@@ -12,11 +12,6 @@
 namespace rillfs::mount {
 namespace {
 
-/// Closing a wal-index may mean that a writer has died before it published its last commit; closing one of
-/// the others means nothing, and a journal is closed in every transaction. A plain file may become a
-/// wal-index.
-bool wants_flush(Role role) { return role == Role::kShm || role == Role::kPlain; }
-
 bool wants_to_write(int flags) { return (flags & O_ACCMODE) != O_RDONLY; }
 
 Error refused(int errno_value, std::string what) {
@@ -29,6 +24,34 @@ bool begins_with_magic(Bytes bytes, std::uint64_t offset) {
 }
 
 }  // namespace
+
+bool Tree::wants_flush(Role role) const {
+  switch (role) {
+    case Role::kShm:
+    case Role::kPlain:
+      // A writer may have died before it published its last commit. A plain file may become a wal-index.
+      return true;
+    case Role::kDatabase:
+    case Role::kWal:
+      // The same where there is no wal-index, and nobody has seen the commit yet.
+      return databases_.is_primary() && passthrough_.possible();
+    case Role::kJournal:
+      return false;  // is closed in every transaction
+  }
+  return true;
+}
+
+Passthrough* Tree::passthrough_for(Role role) {
+  return role == Role::kWal && databases_.is_primary() && passthrough_.possible() ? &passthrough_ : nullptr;
+}
+
+Result<void> Tree::choose_source(Node& wal, Database& database, const std::shared_ptr<File>& io) {
+  if (!databases_.is_primary()) return {};
+  if (wal.backing() == 0) return database.begin_hold();
+  RILL_TRY(database.begin_tail(io));
+  databases_.follow(database, wal.id(), wal.proc_path());
+  return {};
+}
 
 Result<struct stat> Tree::attributes(std::uint64_t id) {
   if (VirtualFiles::is_virtual(id)) return virtual_files_.status(id);
@@ -155,8 +178,15 @@ Result<Entry> Tree::create(std::uint64_t parent_id, const std::string& name, mod
   if (!companion) parent->names_changed = true;
   RILL_ASSIGN(Entry entry, entry_of(*parent, name));
   RILL_ASSIGN(auto made, node(entry.id));
-  RILL_TRY(made->open(std::move(file)));
   auto binding = made->binding();
+  RILL_ASSIGN(auto io, made->open(std::move(file), passthrough_for(binding.role)));
+  if (binding.role == Role::kWal) {
+    if (auto chosen = choose_source(*made, *binding.database, io); !chosen) {
+      made->close();
+      return std::move(chosen).error();
+    }
+  }
+  entry.backing = made->backing();
   entry.wants_flush = wants_flush(binding.role);
   if (binding.role == Role::kDatabase && who.caller == Caller::kApplication)
     binding.database->application_opened();
@@ -207,9 +237,11 @@ void Tree::open_file(std::uint64_t id, int flags, const Requester& who,
   const auto binding = file->binding();
   if (auto allowed = allow_open(binding, flags, who); !allowed) return done(allowed.error());
   const bool first = file->io() == nullptr;
-  auto opened = file->open();
+  auto opened = file->open(nullptr, passthrough_for(binding.role));
   if (!opened) return done(opened.error());
   Opened answer{false, wants_flush(binding.role)};
+  answer.backing = file->backing();
+  answer.is_changed = file->was_passed_through();
   if (first && binding.role == Role::kWal && who.caller == Caller::kApplication) {
     auto captured = binding.database->capture_left_behind();
     auto mended = captured ? binding.database->mend_wal(**opened) : captured.error();
@@ -217,7 +249,13 @@ void Tree::open_file(std::uint64_t id, int flags, const Requester& who,
       file->close();
       return done(mended.error());
     }
-    answer.is_changed = *mended;
+    answer.is_changed |= *mended;
+  }
+  if (binding.role == Role::kWal) {
+    if (auto chosen = choose_source(*file, *binding.database, *opened); !chosen) {
+      file->close();
+      return done(chosen.error());
+    }
   }
   if (binding.role != Role::kDatabase || who.caller == Caller::kDaemon) return done(answer);
   binding.database->application_opened();
@@ -300,7 +338,17 @@ Result<void> Tree::allocate(std::uint64_t id, int mode, std::uint64_t offset, st
   return {};
 }
 
-Result<void> Tree::sync(std::uint64_t id) {
+Result<void> Tree::sync_wal(Database& database, const Requester& who) {
+  auto synced = database.sync_wal();
+  if (!synced && synced.error().code == ErrorCode::kNoSpace && database.source() == Database::Source::kTail) {
+    RILL_TRY(databases_.refuse_commit(database, who.thread, synced.error()));
+    synced = database.sync_wal();
+  }
+  if (database.has_unlogged_writes()) databases_.reconcile_soon(database.shared_from_this());
+  return synced;
+}
+
+Result<void> Tree::sync(std::uint64_t id, const Requester& who) {
   if (VirtualFiles::is_virtual(id)) return {};
   RILL_ASSIGN(auto found, node(id));
   auto binding = found->binding();
@@ -311,7 +359,7 @@ Result<void> Tree::sync(std::uint64_t id) {
       return synced;
     }
     case Role::kWal:
-      return binding.database->sync_wal();
+      return sync_wal(*binding.database, who);
     case Role::kJournal:
       binding.database->sync_journal();
       return {};
@@ -329,6 +377,11 @@ void Tree::flush(std::uint64_t id, Caller caller, std::function<void(Result<void
   auto found = VirtualFiles::is_virtual(id) ? nullptr : nodes_->find(id);
   if (!found || caller == Caller::kDaemon || !databases_.is_primary()) return done({});
   auto binding = found->binding();
+  if (binding.role == Role::kDatabase || binding.role == Role::kWal) {
+    if (auto drained = binding.database->drain(Database::Look::kThorough); !drained)
+      spdlog::error("{}: {}", binding.database->path(), drained.error().message);
+    return done({});
+  }
   auto io = binding.role == Role::kShm ? found->io() : nullptr;
   if (!io) return done({});
   if (auto captured = binding.database->capture_left_behind(); !captured) {
@@ -346,6 +399,7 @@ void Tree::release(std::uint64_t id, Caller caller) {
   if (!found) return;
   found->close();
   auto binding = found->binding();
+  if (binding.role == Role::kWal && !found->io()) databases_.unfollow(id);
   if (binding.role != Role::kDatabase || caller == Caller::kDaemon) return;
   const int left = binding.database->application_closed();
   if (binding.database->has_unlogged_writes()) databases_.reconcile_soon(binding.database);

@@ -32,10 +32,10 @@ Role companion_role(const std::string& name, std::string& base) {
   return Role::kPlain;
 }
 
-Result<std::unique_ptr<Tree>> Tree::open(Databases& databases, int root_fd) {
+Result<std::unique_ptr<Tree>> Tree::open(Databases& databases, Passthrough& passthrough, int root_fd) {
   RILL_ASSIGN(auto nodes, NodeTable::open(root_fd));
   std::string root_path = nodes->root().backing_path();
-  return std::unique_ptr<Tree>(new Tree(databases, std::move(nodes), std::move(root_path)));
+  return std::unique_ptr<Tree>(new Tree(databases, passthrough, std::move(nodes), std::move(root_path)));
 }
 
 Result<std::shared_ptr<Node>> Tree::node(std::uint64_t id) const {
@@ -284,7 +284,9 @@ Result<void> Tree::rename(std::uint64_t parent_id, const std::string& name, std:
     return {};
   };
   Companion companion = companion_at(*parent, name);
+  auto database = companion.database ? nullptr : database_at(*parent, name);
   auto perform = [&]() -> Result<void> {
+    if (database) RILL_TRY(database->drain(Database::Look::kThorough));
     if (companion.database && companion.role == Role::kWal) return companion.database->remove_wal(in_tree);
     if (companion.database && companion.role == Role::kJournal)
       return companion.database->remove_journal(in_tree);

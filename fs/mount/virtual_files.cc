@@ -37,6 +37,8 @@ std::optional<std::string> VirtualFiles::content(std::uint64_t id) const {
   }
   auto found = databases_.find_by_low_bits(id & ~kBit);
   if (!found) return std::nullopt;
+  // So that it is current when COMMIT has returned.
+  if (databases_.is_primary()) (void)found->drain(Database::Look::kThorough);
   const Position position = databases_.is_primary() ? found->published() : found->applied_position();
   return to_text(position) + "\n";
 }

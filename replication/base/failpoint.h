@@ -34,7 +34,7 @@ inline constexpr std::string_view kNames[] = {
     // A commit in WAL mode; checkpoints.
     "wal.frames.before_write", "wal.frames.after_write", "wal.commit.before_log", "wal.commit.before_frame",
     "wal.commit.before_publish", "wal.commit.before_answer", "wal.sync.before_log", "wal.sync.before_answer",
-    "wal.reset.before_header", "wal.truncate.before_answer", "wal.remove.before_answer",
+    "tail.commit.before", "wal.reset.before_header", "wal.truncate.before_answer", "wal.remove.before_answer",
     "checkpoint.before_write", "checkpoint.after_write", "checkpoint.before_sync", "checkpoint.after_sync",
     // A commit with a rollback journal.
     "journal.hot.before_answer", "journal.stage.before_answer", "journal.commit.before_log",
@@ -66,11 +66,11 @@ inline constexpr std::string_view kNames[] = {
     "install.after_rename", "install.after_unmark", "park.before_copy", "park.before_replay",
     "park.before_rename", "park.after_rename",
     // Start and stop.
-    "recovery.begun", "recovery.before_database", "recovery.before_replay", "recovery.before_page",
-    "recovery.after_record", "recovery.before_sync", "recovery.before_base", "recovery.after_base",
-    "recovery.before_take_back", "recovery.after_take_back", "recovery.before_companions",
-    "recovery.between_companions", "recovery.after_companions", "recovery.done", "close.before_write_back",
-    "close.after_write_back", "close.before_companions"};
+    "recovery.begun", "recovery.before_wal", "recovery.after_wal", "recovery.before_database",
+    "recovery.before_replay", "recovery.before_page", "recovery.after_record", "recovery.before_sync",
+    "recovery.before_base", "recovery.after_base", "recovery.before_take_back", "recovery.after_take_back",
+    "recovery.before_companions", "recovery.between_companions", "recovery.after_companions", "recovery.done",
+    "close.before_write_back", "close.after_write_back", "close.before_companions"};
 
 /// One of them. A name that is not in the list does not compile.
 class Step {

@@ -2,6 +2,8 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -99,6 +101,15 @@ class PosixFile final : public File {
     require_own_table();
     RILL_TRY(failpoint::attempt("file.sync", label));
     if (::fdatasync(fd_) < 0) return errno_error(errno, describe(label, path_));
+    return {};
+  }
+
+  Result<void> end_writes(Label label) override {
+    require_own_table();
+    int flags = 0;
+    if (::ioctl(fd_, FS_IOC_GETFLAGS, &flags) < 0) return errno_error(errno, describe(label, path_));
+    flags |= FS_IMMUTABLE_FL;
+    if (::ioctl(fd_, FS_IOC_SETFLAGS, &flags) < 0) return errno_error(errno, describe(label, path_));
     return {};
   }
 
@@ -253,6 +264,14 @@ std::uint64_t PosixFileSystem::room(const std::string& directory) {
   if (::statvfs(directory.c_str(), &status) < 0) return UINT64_MAX;
   // What is reserved is reserved for root.
   return std::uint64_t{::geteuid() == 0 ? status.f_bfree : status.f_bavail} * status.f_frsize;
+}
+
+bool ends_writes(FileSystem& files, const std::string& directory) {
+  constexpr Label kTry = "try to close a file to writers";
+  auto file = files.open_unnamed(directory, kTry);
+  const std::uint8_t byte = 0;
+  if (!file || !(*file)->end_writes(kTry)) return false;
+  return !(*file)->write_at(Bytes(&byte, 1), 0, kTry);
 }
 
 Result<void> remove_if_there(FileSystem& files, const std::string& path, Label label) {

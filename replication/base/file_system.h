@@ -39,6 +39,14 @@ class File {
   /// fdatasync: data, and the metadata needed to read it back, are durable. Never retry a failure.
   virtual Result<void> sync_data(Label label) = 0;
 
+  /// From now on nobody can change the file's content, whoever has it open for writing already: EPERM. For
+  /// good; a file that still has a name can then not be removed either. That a file system takes it does not
+  /// mean that it keeps it: see `ends_writes`.
+  virtual Result<void> end_writes(Label label) {
+    return make_error(ErrorCode::kUnsupported,
+                      std::string(label) + ": files cannot be closed to writers here");
+  }
+
   /// What memory holds of [offset, offset + size) and the disk has as well may be forgotten, so that the next
   /// read asks the disk. A wish.
   virtual void drop_cached(std::uint64_t offset, std::uint64_t size) { (void)offset, (void)size; }
@@ -98,6 +106,9 @@ class PosixFileSystem final : public FileSystem {
 
 /// Takes over `fd`, which the File closes.
 std::unique_ptr<File> adopt_file(int fd, std::string path);
+
+/// Whether File::end_writes does what it says for files in `directory`. Tried with a file that has no name.
+bool ends_writes(FileSystem& files, const std::string& directory);
 
 /// Which descriptor table the calling thread belongs to: 0 for the process's first. A thread that has called
 /// unshare(CLONE_FILES) says so once with `enter_descriptor_table`; threads inherit nothing and must say it

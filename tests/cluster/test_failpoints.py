@@ -205,7 +205,10 @@ def names():
 NAMES = names()
 RECOVERY = [name for name in NAMES if name.startswith("recovery.")]
 ROLLBACK_ONLY = ("journal.", "attached.")
-WAL_ONLY = ("wal.", "checkpoint.", "apply.wal.")
+WAL_ONLY = ("wal.", "tail.", "checkpoint.", "apply.wal.")
+HOLD_ONLY = ("wal.frames.",)
+FROM_WAL = ("recovery.before_wal", "recovery.after_wal")
+TAIL_ONLY = ("tail.", *FROM_WAL)
 ON_REPLICA = ("receive.", "apply.", "snapshot.", "install.")
 DIVERGED = ("resync.", "difference.", "park.", "log.reset.")
 TAKE_BACK = ("recovery.before_take_back", "recovery.after_take_back")
@@ -221,6 +224,8 @@ def modes_of(name):
         return MODES[1:]
     if name in TAKE_BACK:
         return ["DELETE"]
+    if name in FROM_WAL:
+        return ["WAL"]
     return MODES
 
 
@@ -261,6 +266,21 @@ def test_every_step_has_a_case():
     assert refused.returncode == 2 and "no.such.step" in refused.stderr
 
 
+def with_source(run_, name):
+    """Some steps are met with one of the two sources of commits in a WAL only."""
+    if name.startswith(HOLD_ONLY):
+        run_.primary.options += ("--capture", "hold")
+    elif name.startswith(TAIL_ONLY) and not tail_is_possible(run_.primary):
+        pytest.skip("WALs are not passed through here")
+
+
+def tail_is_possible(node):
+    node.start()
+    capture = node.status()["capture"]
+    node.stop()
+    return capture == "tail"
+
+
 def recovers_and_goes_on(run_, node, i):
     run_.recover(node, recovery_steps(i))
     run_.check()
@@ -271,6 +291,7 @@ def recovers_and_goes_on(run_, node, i):
 @pytest.mark.deadline(120)
 def test_primary_dies_at(name, mode, i, templates, clusters):
     run_ = Run(templates, clusters, mode)
+    with_source(run_, name)
     nth = f":{NTH[name][i % 2]}" if name in NTH else ""
     run_.start(run_.primary, name + nth)
     if run_.primary.running:
@@ -362,10 +383,13 @@ def test_replica_that_is_resynchronised_dies_at(name, mode, i, templates, cluste
 @pytest.mark.deadline(120)
 def test_recovery_dies_at(name, mode, i, templates, clusters):
     run_ = Run(templates, clusters, mode)
+    with_source(run_, name)
     first = "attached.before_unlink" if name in TAKE_BACK else "drop.before_note"
+    if name in FROM_WAL:
+        first = "tail.commit.before:9"
     run_.start(run_.primary, first)
     run_.work()
-    died_at(run_.primary, first)
+    died_at(run_.primary, first.partition(":")[0])
     run_.primary.spawn(environment={"RILLFS_FAILPOINT": name})
     died_at(run_.primary, name)
     run_.recover(run_.primary, recovery_steps(i))

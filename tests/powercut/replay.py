@@ -71,6 +71,9 @@ class Replay:
         disk = stack.enter_context(mounted(image, self.directory / f"disk-{number}"))
         stack.callback(node.clean_up)
         node.data = disk / "data"
+        # The machine that comes back has booted; the one that plays it here has not.
+        for mark in node.data.glob("dbs/*/followed"):
+            mark.write_text("a boot before this one")
 
     def replicas_cut(self, cut, dice):
         """At the same instant or at another: the replica may know more, or less, than the primary's disk."""

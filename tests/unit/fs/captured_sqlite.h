@@ -87,6 +87,10 @@ class CapturingVfs {
   /// From now on every operation fails: the process is as good as dead.
   bool dead = false;
   bool power_safe_overwrite = true;
+  /// WALs are passed through: the Database hears of syncs, truncations, closing and so on, not of writes.
+  bool tail = false;
+  /// Operations that are kept from the Database, as if a gate were missing.
+  bool hide_wal_sync = false, hide_checkpoint = false, hide_wal_end = false;
   /// The process dies in its next write of a whole page to a WAL, of which so many bytes arrive. 0: it lives.
   std::size_t dies_after = 0;
 
@@ -136,7 +140,8 @@ class CapturingVfs {
       auto opened = vfs->primary_.files().open(path, OpenMode::kReadWrite, "test");
       if (!opened) return SQLITE_CANTOPEN;
       h->file = new std::shared_ptr<File>(std::move(*opened));
-      vfs->database_of(h, path);
+      auto database = vfs->database_of(h, path);
+      if (h->kind == Kind::kWal && vfs->tail && !database->begin_tail(*h->file)) return SQLITE_CANTOPEN;
     } else if (h->kind == Kind::kDatabase) {
       h->file = new std::shared_ptr<File>();
       vfs->database_of(h, path);
@@ -161,6 +166,8 @@ class CapturingVfs {
       return errno_error(errno, "unlink");
     };
     if (::access(path, F_OK) != 0) return SQLITE_IOERR_DELETE_NOENT;
+    if (companion->kind == sqlite::Companion::kWal && vfs->hide_wal_end)
+      return vfs->code(perform(), SQLITE_IOERR_DELETE);
     return vfs->code(companion->kind == sqlite::Companion::kWal ? database->remove_wal(perform)
                                                                 : database->remove_journal(perform),
                      SQLITE_IOERR_DELETE);
@@ -182,6 +189,9 @@ inline sqlite3_io_methods CapturingVfs::make_methods() {
   m.iVersion = 2;
   m.xClose = [](sqlite3_file* f) {
     Handle* h = handle(f);
+    if (h->vfs->tail && !h->vfs->dead && captured(h) && h->kind != Kind::kJournal) {
+      EXPECT_TRUE(captured(h)->drain(Database::Look::kThorough));
+    }
     int rc = h->below()->pMethods ? h->below()->pMethods->xClose(h->below()) : SQLITE_OK;
     delete h->database;
     delete h->file;
@@ -209,12 +219,16 @@ inline sqlite3_io_methods CapturingVfs::make_methods() {
       case Kind::kWal: {
         h->vfs->dead = h->vfs->dies_after != 0 && bytes.size() > h->vfs->dies_after;
         const Bytes arrives = h->vfs->dead ? bytes.first(h->vfs->dies_after) : bytes;
+        if (h->vfs->tail)
+          return h->vfs->code((*h->file)->write_at(arrives, offset, "test: passed through"),
+                              SQLITE_IOERR_WRITE);
         return h->vfs->code(database->write_wal(*h->file, arrives, offset, Caller::kApplication),
                             SQLITE_IOERR_WRITE);
       }
       case Kind::kJournal:
         return h->vfs->code(database->write_journal(*h->file, bytes, offset), SQLITE_IOERR_WRITE);
       default:
+        if (h->vfs->hide_checkpoint) return h->below()->pMethods->xWrite(h->below(), from, n, at);
         return h->vfs->code(database->write(bytes, offset, Caller::kApplication), SQLITE_IOERR_WRITE);
     }
   };
@@ -231,6 +245,7 @@ inline sqlite3_io_methods CapturingVfs::make_methods() {
       case Kind::kJournal:
         return h->vfs->code(database->resize_journal(*h->file, bytes), SQLITE_IOERR_TRUNCATE);
       default:
+        if (h->vfs->hide_checkpoint) return h->below()->pMethods->xTruncate(h->below(), size);
         return h->vfs->code(database->resize(bytes, Caller::kApplication), SQLITE_IOERR_TRUNCATE);
     }
   };
@@ -239,6 +254,7 @@ inline sqlite3_io_methods CapturingVfs::make_methods() {
     if (h->vfs->dead) return SQLITE_IOERR_FSYNC;
     Database* database = captured(h);
     if (!database) return h->below()->pMethods->xSync(h->below(), flags);
+    if (h->kind == Kind::kWal && h->vfs->hide_wal_sync) return SQLITE_OK;
     if (h->kind == Kind::kWal) return h->vfs->code(database->sync_wal(), SQLITE_IOERR_FSYNC);
     if (h->kind == Kind::kDatabase) return h->vfs->code(database->sync(), SQLITE_IOERR_FSYNC);
     database->sync_journal();

@@ -19,7 +19,8 @@ using Ids = std::map<std::string, DatabaseId>;
 
 std::unique_ptr<mount::Tree> tree_of(Primary& primary) {
   const int root = ::open(primary.tree().c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
-  return std::move(mount::Tree::open(primary.databases(), root).value());
+  static mount::Passthrough nothing(false);
+  return std::move(mount::Tree::open(primary.databases(), nothing, root).value());
 }
 
 /// The directory's number and the name in it.

@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "fs/mount/requests.h"
+#include "unit/fs/captured_sqlite.h"
 
 namespace rillfs::mount {
 namespace {
@@ -18,11 +19,16 @@ namespace {
 /// What libfuse answers to a kernel that has every capability there is.
 class Init : public testing::Test {
  protected:
+  explicit Init(bool passthrough = false) : passthrough_(passthrough) {}
   void SetUp() override {
+    ASSERT_TRUE(primary_.start());
+    const int root = ::open(primary_.tree().c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+    tree_ = std::move(Tree::open(primary_.databases(), passthrough_, root).value());
+    context_.reset(new RequestContext{*tree_, passthrough_, {}});
     ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends_), 0);
     const char* argv[] = {"rillfs", nullptr};
     fuse_args args = FUSE_ARGS_INIT(1, const_cast<char**>(argv));
-    session_ = fuse_session_new(&args, &request_table(), sizeof(fuse_lowlevel_ops), nullptr);
+    session_ = fuse_session_new(&args, &request_table(), sizeof(fuse_lowlevel_ops), context_.get());
     fuse_opt_free_args(&args);
     ASSERT_NE(session_, nullptr);
     ASSERT_TRUE(mount_session(session_, "/dev/fd/" + std::to_string(ends_[0])));
@@ -36,6 +42,7 @@ class Init : public testing::Test {
   std::uint64_t agreed() const { return answer_.flags | std::uint64_t{answer_.flags2} << 32; }
 
   fuse_init_out answer_{};
+  Passthrough passthrough_;
 
  private:
   void negotiate() {
@@ -62,6 +69,11 @@ class Init : public testing::Test {
     answer_ = reply.answer;
   }
 
+  test::TemporaryDirectory directory_;
+  PosixFileSystem files_;
+  test::Primary primary_{files_, directory_.file("data")};
+  std::unique_ptr<Tree> tree_;
+  std::unique_ptr<RequestContext> context_;
   int ends_[2] = {-1, -1};
   fuse_session* session_ = nullptr;
 };
@@ -73,6 +85,23 @@ TEST_F(Init, AgreesOnExactlyWhatTheMountRestsOn) {
   EXPECT_EQ(agreed(), parallel | FUSE_EXPLICIT_INVAL_DATA | FUSE_CACHE_SYMLINKS | FUSE_ASYNC_READ |
                           FUSE_ASYNC_DIO | FUSE_BIG_WRITES | FUSE_MAX_PAGES | FUSE_INIT_EXT)
       << std::hex << agreed();
+}
+
+TEST_F(Init, SaysWhyNothingIsPassedThrough) {
+  EXPECT_FALSE(passthrough_.possible());
+  EXPECT_EQ(passthrough_.why_not(), "the configuration says hold");
+}
+
+class InitWithPassthrough : public Init {
+ protected:
+  InitWithPassthrough() : Init(true) {}
+};
+
+TEST_F(InitWithPassthrough, AgreesOnItWhereLibfuseCan) {
+  constexpr std::uint64_t kPassthrough = std::uint64_t{1} << 37;  // newer than some <linux/fuse.h>
+  EXPECT_EQ((agreed() & kPassthrough) != 0, fuse_version() >= 317);
+  EXPECT_EQ(passthrough_.possible(), fuse_version() >= 317) << passthrough_.why_not();
+  EXPECT_EQ(passthrough_.why_not().empty(), passthrough_.possible());
 }
 
 TEST_F(Init, NoRequestIsLargerThanItsBuffer) {

@@ -1,0 +1,182 @@
+#include "fs/capture/wal_follower.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <spdlog/spdlog.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <vector>
+
+namespace rillfs {
+namespace {
+
+using namespace std::chrono_literals;
+constexpr int kLookEveryUs = 200;
+/// How long a writer has to be quiet, and how much longer for each frame of its open transaction: looking at
+/// all of them costs time.
+constexpr auto kQuiet = 5ms;
+constexpr auto kQuietPerFrame = 20us;
+
+}  // namespace
+
+Result<void> WalFollower::start() {
+  if (thread_.joinable()) return {};
+  if (stopping_) return make_error(ErrorCode::kClosed, "follow a WAL: the node is stopping");
+  events_ = ::inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+  wake_ = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  if (events_ < 0 || wake_ < 0) return errno_error(errno, "follow a WAL: inotify");
+  thread_ = std::thread([this] { run(); });
+  return {};
+}
+
+Result<void> WalFollower::follow(std::uint64_t wal, const std::shared_ptr<Database>& database,
+                                 const std::string& path) {
+  Lock lock(mutex_);
+  RILL_TRY(start());
+  auto [it, inserted] = followed_.try_emplace(wal);
+  Followed& entry = it->second;
+  if (!inserted && entry.database.lock() == database) return {};
+  entry.database = database;
+  entry.path = path;
+  if (entry.watch >= 0) return {};
+  entry.watch = ::inotify_add_watch(events_, path.c_str(), IN_MODIFY | IN_ONESHOT);
+  if (entry.watch < 0) {
+    const int error = errno;
+    followed_.erase(it);
+    return errno_error(error, "follow a WAL: no watch for " + path + " (fs.inotify.max_user_watches)");
+  }
+  by_watch_[entry.watch] = wal;
+  return {};
+}
+
+void WalFollower::leave(std::uint64_t wal) {
+  Lock lock(mutex_);
+  auto it = followed_.find(wal);
+  if (it == followed_.end()) return;
+  if (it->second.watch >= 0) {
+    by_watch_.erase(it->second.watch);
+    ::inotify_rm_watch(events_, it->second.watch);
+  }
+  followed_.erase(it);
+}
+
+void WalFollower::stop() {
+  std::thread thread;
+  {
+    Lock lock(mutex_);
+    stopping_ = true;
+    thread = std::move(thread_);
+  }
+  if (!thread.joinable()) return;
+  const std::uint64_t one = 1;
+  (void)!::write(wake_, &one, sizeof one);
+  thread.join();
+  ::close(events_);
+  ::close(wake_);
+}
+
+void WalFollower::run() {
+  // Signals belong to the main thread.
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, nullptr);
+  std::vector<std::pair<std::uint64_t, std::shared_ptr<Database>>> busy;
+  while (!stopping_) {
+    wait(busy.empty() ? -1 : kLookEveryUs);
+    busy.clear();
+    {
+      Lock lock(mutex_);
+      for (auto& [wal, entry] : followed_) {
+        if (entry.watch >= 0) continue;
+        if (auto database = entry.database.lock()) busy.emplace_back(wal, std::move(database));
+      }
+    }
+    for (const auto& [wal, database] : busy) look_at(wal, database);
+  }
+}
+
+void WalFollower::wait(int timeout_us) {
+  pollfd descriptors[] = {{events_, POLLIN, 0}, {wake_, POLLIN, 0}};
+  const timespec timeout{0, timeout_us * 1000L};
+  if (::ppoll(descriptors, 2, timeout_us < 0 ? nullptr : &timeout, nullptr) <= 0) return;
+  alignas(inotify_event) char buffer[4096];
+  for (;;) {
+    const ssize_t got = ::read(events_, buffer, sizeof buffer);
+    if (got <= 0) return;
+    Lock lock(mutex_);
+    for (const char* at = buffer; at < buffer + got;) {
+      const auto* event = reinterpret_cast<const inotify_event*>(at);
+      at += sizeof(inotify_event) + event->len;
+      // One event takes the watch away; what follows it says so (IN_IGNORED) and finds nothing.
+      auto known = by_watch_.find(event->wd);
+      if (known == by_watch_.end()) continue;
+      if (auto it = followed_.find(known->second); it != followed_.end()) {
+        it->second.watch = -1;
+        it->second.moved = Clock::now();
+      }
+      by_watch_.erase(known);
+    }
+  }
+}
+
+Database::Drained WalFollower::drain(std::uint64_t wal, Database& database, Database::Look look) {
+  auto drained = database.drain(look);
+  std::string report;
+  {
+    Lock lock(mutex_);
+    auto it = followed_.find(wal);
+    if (it != followed_.end()) {
+      if (!drained && !it->second.failing) report = drained.error().message;
+      it->second.failing = !drained;
+      if (drained && drained->moved) it->second.moved = Clock::now();
+    }
+  }
+  if (!report.empty())
+    spdlog::error("{}: commits in its WAL are not in the log, and do not reach replicas: {}. It is tried again "
+                  "with each further commit",
+                  database.path(), report);
+  return drained ? *drained : Database::Drained{};
+}
+
+void WalFollower::look_at(std::uint64_t wal, const std::shared_ptr<Database>& database) {
+  const Database::Drained drained = drain(wal, *database, Database::Look::kQuick);
+  Clock::time_point moved;
+  {
+    Lock lock(mutex_);
+    auto it = followed_.find(wal);
+    if (it == followed_.end()) return;
+    moved = it->second.moved;
+  }
+  if (Clock::now() - moved < kQuiet + drained.open * kQuietPerFrame) return;
+  const Database::Drained thorough = drain(wal, *database, Database::Look::kThorough);
+  if (thorough.moved) return;
+  if (thorough.needs_index) help_.read_index(database);
+  if (thorough.reconciles) help_.reconcile(database);
+  put_to_sleep(wal, database);
+}
+
+void WalFollower::put_to_sleep(std::uint64_t wal, const std::shared_ptr<Database>& database) {
+  {
+    Lock lock(mutex_);
+    auto it = followed_.find(wal);
+    if (it == followed_.end()) return;
+    const int watch = ::inotify_add_watch(events_, it->second.path.c_str(), IN_MODIFY | IN_ONESHOT);
+    if (watch < 0) return;  // there are no watches left: it is looked at again and again
+    it->second.watch = watch;
+    by_watch_[watch] = wal;
+  }
+  // What was written before the watch was there.
+  if (!drain(wal, *database, Database::Look::kThorough).moved) return;
+  Lock lock(mutex_);
+  auto it = followed_.find(wal);
+  if (it == followed_.end() || it->second.watch < 0) return;
+  by_watch_.erase(it->second.watch);
+  ::inotify_rm_watch(events_, it->second.watch);
+  it->second.watch = -1;
+}
+
+}  // namespace rillfs

@@ -1,0 +1,72 @@
+// Reads along behind WALs that the kernel passes through (source "tail"), so that commits reach the log soon
+// after they were made, without a request.
+//
+// One thread for all databases. A WAL that nobody writes costs nothing: inotify wakes the thread, which then
+// looks every 200 us until the writer has been quiet for some milliseconds. While it looks the kernel reports
+// no events (the watch is gone with the first one), so that a busy writer does not pay for them.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <unordered_map>
+
+#include "fs/database.h"
+#include "replication/base/mutex.h"
+
+namespace rillfs {
+
+/// Threads: any of descriptor table 0.
+class WalFollower {
+ public:
+  /// What the follower cannot do itself; called on its thread, must not block for long.
+  struct Help {
+    /// The wal-index has to be read, and handed to Database::drain_published.
+    std::function<void(const std::shared_ptr<Database>&)> read_index;
+    /// The WAL grows beside content that reconcile has to take over.
+    std::function<void(const std::shared_ptr<Database>&)> reconcile;
+  };
+  explicit WalFollower(Help help) : help_(std::move(help)) {}
+  ~WalFollower() { stop(); }
+  WalFollower(const WalFollower&) = delete;
+  WalFollower& operator=(const WalFollower&) = delete;
+
+  /// `wal`: any number that tells WALs apart; `path` leads to the file now. Once more for the same one does
+  /// nothing. kIo where the kernel has no watches left: then only the gates find commits.
+  Result<void> follow(std::uint64_t wal, const std::shared_ptr<Database>& database, const std::string& path);
+  void leave(std::uint64_t wal);
+  /// Returns when the thread has ended.
+  void stop();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  struct Followed {
+    std::weak_ptr<Database> database;
+    std::string path;
+    int watch = -1;  ///< -1 while it is being looked at
+    Clock::time_point moved{};
+    bool failing = false;  ///< its last error has been reported
+  };
+  Result<void> start() RILL_REQUIRES(mutex_);
+  void run();
+  /// Waits for events, at most this long (-1: for ever), and wakes what they are about.
+  void wait(int timeout_us);
+  void look_at(std::uint64_t wal, const std::shared_ptr<Database>& database);
+  void put_to_sleep(std::uint64_t wal, const std::shared_ptr<Database>& database);
+  Database::Drained drain(std::uint64_t wal, Database& database, Database::Look look);
+
+  const Help help_;
+  Mutex mutex_;  ///< never held while a database's is taken
+  std::unordered_map<std::uint64_t, Followed> followed_ RILL_GUARDED_BY(mutex_);
+  std::unordered_map<int, std::uint64_t> by_watch_ RILL_GUARDED_BY(mutex_);
+  int events_ = -1;  ///< inotify; constant once the thread runs
+  int wake_ = -1;    ///< eventfd; likewise
+  std::atomic<bool> stopping_{false};
+  std::thread thread_ RILL_GUARDED_BY(mutex_);
+};
+
+}  // namespace rillfs
