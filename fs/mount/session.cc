@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -138,8 +139,9 @@ void Session::work() {
 }
 
 bool Session::lead(fuse_buf& buffer) {
-  for (;;) {
-    if (polls_ && std::chrono::steady_clock::now() < transaction_until_.load(std::memory_order_relaxed))
+  for (bool answered = false;; answered = true) {
+    if (answered && polls_ &&
+        std::chrono::steady_clock::now() < transaction_until_.load(std::memory_order_relaxed))
       poll_device();
     const int received = fuse_session_receive_buf(session_, &buffer);
     if (received == -EINTR) continue;
@@ -161,14 +163,23 @@ bool Session::lead(fuse_buf& buffer) {
 }
 
 void Session::poll_device() {
+  if (polls_left_out_ > 0) {
+    --polls_left_out_;
+    return;
+  }
   const auto end = std::chrono::steady_clock::now() + options_.poll;
   pollfd device{fuse_session_fd(session_), POLLIN, 0};
   do {
     if (::poll(&device, 1, 0) != 0) {
+      vain_in_a_row_ = 0;
       polls_found_.fetch_add(1, std::memory_order_relaxed);
       return;
     }
   } while (std::chrono::steady_clock::now() < end);
+  // One is nothing: the application thinks after a commit. The second costs 1 of the next ones, then 3,
+  // .. 63.
+  vain_in_a_row_ = std::min(vain_in_a_row_ + 1, 7);
+  polls_left_out_ = (1 << (vain_in_a_row_ - 1)) - 1;
   polls_in_vain_.fetch_add(1, std::memory_order_relaxed);
 }
 

@@ -3,7 +3,8 @@
 // Most of what a request costs is waking up a worker on another core. An application that writes a
 // transaction sends one request after the other, some microseconds apart. So after answering one, the leader
 // (lead.h) polls the device for a little while before it blocks. Only then: a mount that nobody writes to
-// uses no CPU, and one thread at most polls.
+// uses no CPU, and one thread at most polls. Where polls are in vain (all cores are busy, so that the
+// application does not come to its next request) they become rare: they would only take time from it.
 #pragma once
 
 #include <chrono>
@@ -58,6 +59,7 @@ class Session {
   void work();
   /// As the leader: receives and answers requests until the lead is given away. False: there are no more.
   bool lead(fuse_buf& buffer);
+  /// Unless polls have been in vain lately.
   void poll_device();
 
   const SessionOptions options_;
@@ -66,6 +68,8 @@ class Session {
   Lead lead_;
   std::vector<std::thread> workers_;
   std::atomic<std::chrono::steady_clock::time_point> transaction_until_{};
+  int vain_in_a_row_ = 0;   ///< the leader's: polls
+  int polls_left_out_ = 0;  ///< the leader's: still to come
   std::atomic<std::uint64_t> polls_found_{0};
   std::atomic<std::uint64_t> polls_in_vain_{0};
   std::atomic<bool> ended_{false};
