@@ -337,6 +337,8 @@ NodeStatus Daemon::status() const {
     const auto kind = static_cast<mount::RequestKind>(i);
     status.requests.emplace_back(mount::to_string(kind), requests_->counts[i].load());
   }
+  const mount::Session::Polls polls = session_->polls();
+  status.polls = {{"found", polls.found}, {"in_vain", polls.in_vain}, {"taken_away", polls.taken_away}};
   add_databases(status);
   add_replicas(status);
   status.parked = parked_names(environment_.files, environment_.parked_directory());

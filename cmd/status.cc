@@ -182,6 +182,8 @@ NodeStatus read_status(const json& from) {
   const json requests = from.value("requests", json::object());
   for (const auto& [kind, count] : requests.items())
     s.requests.emplace_back(kind, count.get<std::uint64_t>());
+  const json polls = from.value("polls", json::object());
+  for (const auto& [end, count] : polls.items()) s.polls.emplace_back(end, count.get<std::uint64_t>());
   for (const json& entry : from.at("databases")) s.databases.push_back(read_database(entry));
   for (const json& entry : from.at("replicas")) s.replicas.push_back(read_replica(entry));
   for (const json& name : from.value("parked", json::array())) s.parked.push_back(name.get<std::string>());
@@ -214,10 +216,12 @@ json to_json(const NodeStatus& s) {
               {"capture", text_or_null(s.capture)},
               {"capture_why", text_or_null(s.capture_why)},
               {"requests", json::object()},
+              {"polls", json::object()},
               {"databases", json::array()},
               {"replicas", json::array()},
               {"parked", json::array()}};
   for (const auto& [kind, count] : s.requests) out["requests"][kind] = count;
+  for (const auto& [end, count] : s.polls) out["polls"][end] = count;
   for (const DatabaseStatus& database : s.databases) out["databases"].push_back(database_json(database));
   for (const ReplicaStatus& replica : s.replicas) out["replicas"].push_back(replica_json(replica));
   for (const std::string& name : s.parked) out["parked"].push_back(valid_utf8(name));

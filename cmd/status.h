@@ -95,6 +95,8 @@ struct NodeStatus {
   std::string capture_why;  ///< why it is not tail; empty: it is
   /// Requests that the kernel has sent to the mount since its start, by kind.
   std::vector<std::pair<std::string, std::uint64_t>> requests;
+  /// How its workers waited for them since the start: mount::Session::Polls.
+  std::vector<std::pair<std::string, std::uint64_t>> polls;
   std::vector<DatabaseStatus> databases;
   std::vector<ReplicaStatus> replicas;
   std::vector<std::string> parked;  ///< what `rillfs parked list` has, by name

@@ -1,11 +1,14 @@
 #include "fs/mount/session.h"
 
 #include <fcntl.h>
+#include <linux/fuse.h>
+#include <poll.h>
 #include <spdlog/spdlog.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -47,7 +50,45 @@ Result<void> take_over_stale(const std::string& mountpoint) {
   return errno_error(errno, "unmount the stale " + mountpoint);
 }
 
+/// Requests larger than this take longer than it takes to wake another worker.
+constexpr int kQuickBytesMax = 128 * 1024;
+
+/// Answered in microseconds, as a rule; what may wait for the disk says so itself (waiting.h).
+bool is_quick(const fuse_in_header& request, int size) {
+  switch (request.opcode) {
+    case FUSE_WRITE:
+      return size <= kQuickBytesMax;
+    case FUSE_LOOKUP:
+    case FUSE_GETATTR:
+    case FUSE_SETATTR:
+    case FUSE_FSYNC:
+    case FUSE_FSYNCDIR:
+    case FUSE_CREATE:
+    case FUSE_UNLINK:
+    case FUSE_FLUSH:
+    case FUSE_RELEASE:
+    case FUSE_RELEASEDIR:
+    case FUSE_FORGET:
+    case FUSE_BATCH_FORGET:
+    case FUSE_INTERRUPT:
+      return true;
+    default:
+      return false;
+  }
+}
+
+/// Whoever sends such a request is about to send more.
+bool is_of_a_transaction(const fuse_in_header& request) {
+  return request.opcode == FUSE_WRITE || request.opcode == FUSE_FSYNC || request.opcode == FUSE_CREATE ||
+         request.opcode == FUSE_UNLINK;
+}
+
 }  // namespace
+
+Session::Session(SessionOptions options, fuse_session* session)
+    : options_(std::move(options)),
+      session_(session),
+      polls_(options_.poll.count() > 0 && std::thread::hardware_concurrency() > 1) {}
 
 Result<std::unique_ptr<Session>> Session::mount(const SessionOptions& options, RequestContext& context) {
   RILL_TRY(take_over_stale(options.mountpoint));
@@ -87,15 +128,59 @@ void Session::work() {
   sigset_t all;
   sigfillset(&all);
   pthread_sigmask(SIG_BLOCK, &all, nullptr);
+  set_before_waiting(&lead_);
   fuse_buf buffer{};
-  while (!fuse_session_exited(session_)) {
-    const int received = fuse_session_receive_buf(session_, &buffer);
-    if (received == -EINTR) continue;
-    if (received <= 0) break;
-    fuse_session_process_buf(session_, &buffer);
+  while (lead_.take()) {
+    if (lead(buffer)) continue;
+    ended_ = true;
+    lead_.end();
   }
   std::free(buffer.mem);
-  ended_ = true;
+}
+
+bool Session::lead(fuse_buf& buffer) {
+  for (bool answered = false;; answered = true) {
+    if (answered && polls_ &&
+        std::chrono::steady_clock::now() < transaction_until_.load(std::memory_order_relaxed))
+      poll_device();
+    const int received = fuse_session_receive_buf(session_, &buffer);
+    if (received == -EINTR) continue;
+    if (received <= 0 || fuse_session_exited(session_) != 0) return false;
+    const fuse_in_header request = *static_cast<const fuse_in_header*>(buffer.mem);
+    const bool quick = is_quick(request, received);
+    if (quick) {
+      lead_.begin_answer();
+    } else {
+      lead_.give();
+    }
+    fuse_session_process_buf(session_, &buffer);
+    if (is_of_a_transaction(request)) {
+      transaction_until_.store(std::chrono::steady_clock::now() + options_.transaction,
+                               std::memory_order_relaxed);
+    }
+    if (!quick || !lead_.end_answer()) return true;
+  }
+}
+
+void Session::poll_device() {
+  if (polls_left_out_ > 0) {
+    --polls_left_out_;
+    return;
+  }
+  const auto end = std::chrono::steady_clock::now() + options_.poll;
+  pollfd device{fuse_session_fd(session_), POLLIN, 0};
+  do {
+    if (::poll(&device, 1, 0) != 0) {
+      vain_in_a_row_ = 0;
+      polls_found_.fetch_add(1, std::memory_order_relaxed);
+      return;
+    }
+  } while (std::chrono::steady_clock::now() < end);
+  // One is nothing: the application thinks after a commit. The second costs 1 of the next ones, then 3,
+  // .. 63.
+  vain_in_a_row_ = std::min(vain_in_a_row_ + 1, 7);
+  polls_left_out_ = (1 << (vain_in_a_row_ - 1)) - 1;
+  polls_in_vain_.fetch_add(1, std::memory_order_relaxed);
 }
 
 Result<void> Session::try_unmount() {

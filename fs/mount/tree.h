@@ -144,6 +144,7 @@ class Tree {
   Result<void> refuse_on_replica(const Node& parent, const std::string& name, const Requester& who);
   /// The node's own name, for what is asked of an open file or by number.
   Result<void> require_in_service(const Node& node) const;
+  Result<void> require_in_service(const Node& parent, const std::string& name) const;
   Result<void> allow_creation(const Node& parent, const std::string& name, const Requester& who);
   Result<void> allow_open(const Node::Binding& binding, int flags, const Requester& who) const;
   Result<void> resize(Node& node, std::uint64_t size, Caller caller);

@@ -133,8 +133,14 @@ Result<void> Tree::require_in_service(const Node& node) const {
                                           : databases_.require_in_service(path.substr(root_path_.size() + 1));
 }
 
+Result<void> Tree::require_in_service(const Node& parent, const std::string& name) const {
+  // Asked for each journal: the path costs a system call.
+  if (databases_.out_of_service().empty()) return {};
+  return databases_.require_in_service(relative_path(parent, name));
+}
+
 Result<void> Tree::allow_creation(const Node& parent, const std::string& name, const Requester& who) {
-  RILL_TRY(databases_.require_in_service(relative_path(parent, name)));
+  RILL_TRY(require_in_service(parent, name));
   if (databases_.is_primary() || who.caller == Caller::kDaemon) return {};
   std::string base;
   const Role role = companion_role(name, base);

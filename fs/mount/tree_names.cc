@@ -9,6 +9,7 @@
 
 #include "fs/mount/tree.h"
 #include "fs/sqlite/journal.h"
+#include "replication/base/waiting.h"
 
 namespace rillfs::mount {
 namespace {
@@ -227,7 +228,7 @@ Result<void> Tree::take_away(Node& parent, const std::string& name, const Databa
 
 Result<void> Tree::unlink(std::uint64_t parent_id, const std::string& name, const Requester& who) {
   RILL_ASSIGN(auto parent, node(parent_id));
-  RILL_TRY(databases_.require_in_service(relative_path(*parent, name)));
+  RILL_TRY(require_in_service(*parent, name));
   RILL_TRY(refuse_on_replica(*parent, name, who));
   const bool companion = companion_at(*parent, name).database != nullptr;
   auto perform = [&]() -> Result<void> {
@@ -333,6 +334,7 @@ Result<void> Tree::sync_directory(std::uint64_t id) {
   if (!directory->names_changed.exchange(false)) return {};
   int fd = ::open(directory->proc_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return errno_error(errno, "fsync of a directory");
+  about_to_wait();
   int error = ::fsync(fd) < 0 ? errno : 0;
   ::close(fd);
   if (error != 0) return errno_error(error, "fsync of a directory");

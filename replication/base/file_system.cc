@@ -13,6 +13,7 @@
 #include <cstdlib>
 
 #include "replication/base/failpoint.h"
+#include "replication/base/waiting.h"
 
 namespace rillfs {
 namespace {
@@ -100,6 +101,7 @@ class PosixFile final : public File {
   Result<void> sync_data(Label label) override {
     require_own_table();
     RILL_TRY(failpoint::attempt("file.sync", label));
+    about_to_wait();
     if (::fdatasync(fd_) < 0) return errno_error(errno, describe(label, path_));
     return {};
   }
@@ -246,6 +248,7 @@ Result<void> PosixFileSystem::sync_directory(const std::string& path, Label labe
   RILL_TRY(failpoint::attempt("file.sync_directory", label));
   int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return errno_error(errno, describe(label, path));
+  about_to_wait();
   int error = ::fsync(fd) < 0 ? errno : 0;
   ::close(fd);
   if (error != 0) return errno_error(error, describe(label, path));

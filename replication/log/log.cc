@@ -4,6 +4,7 @@
 
 #include "replication/base/failpoint.h"
 #include "replication/base/mutex.h"
+#include "replication/base/waiting.h"
 #include "replication/ltx/header.h"
 
 namespace rillfs::log {
@@ -223,6 +224,7 @@ Result<void> Log::cut_last() {
 void Log::wait_for_sync() {
   const int seen = syncs_;
   mutex_.unlock();
+  about_to_wait();
   syncs_.wait(seen);
   mutex_.lock();
 }
