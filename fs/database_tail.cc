@@ -12,8 +12,8 @@
 // follower (capture/wal_follower.h) reads along, within a millisecond.
 //
 // Under `synchronous=NORMAL` a commit returns before it is in the log; then the WAL has it. So a file
-// dbs/<id>/followed says, with the machine's boot id, that after a crash of the daemon the WAL is to be looked
-// at. It means nothing after another boot: the backing WAL is never synced.
+// dbs/<id>/followed says, with the machine's boot id, that after a crash of the daemon the WAL is to be
+// looked at. It means nothing after another boot: the backing WAL is never synced.
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -56,7 +56,8 @@ Database::Source Database::source() const {
 
 Result<void> Database::mark_followed() {
   if (marked_followed_ || !replicated_) return {};
-  RILL_TRY(save_wal_mark(environment_.files, environment_.database_directory(info_.id), environment_.boot_id));
+  RILL_TRY(
+      save_wal_mark(environment_.files, environment_.database_directory(info_.id), environment_.boot_id));
   marked_followed_ = true;
   return {};
 }
@@ -180,9 +181,10 @@ Result<void> Database::fence_wal() {
   Lock lock(mutex_);
   if (!wal_ || !replicated_) return {};
   if (auto fenced = wal_->end_writes(kFence); !fenced) {
-    spdlog::warn("{}: {}. An application that still has the database open from before can go on writing to it "
-                 "without an error, and that is lost: end it",
-                 info_.path, fenced.error().message);
+    spdlog::warn(
+        "{}: {}. An application that still has the database open from before can go on writing to it "
+        "without an error, and that is lost: end it",
+        info_.path, fenced.error().message);
   }
   return take_from_wal_locked();
 }

@@ -1,5 +1,5 @@
-// What following a passed-through WAL (database_tail.cc) needs of the node: the thread that reads along, and the
-// wal-index, which only the mount's threads can reach.
+// What following a passed-through WAL (database_tail.cc) needs of the node: the thread that reads along, and
+// the wal-index, which only the mount's threads can reach.
 #include <spdlog/spdlog.h>
 
 #include <boost/asio/post.hpp>
@@ -8,6 +8,7 @@
 
 #include "fs/databases.h"
 #include "fs/mount_work.h"
+#include "replication/base/waiting.h"
 
 namespace rillfs {
 namespace {
@@ -65,6 +66,7 @@ Environment::PublishedIndex Databases::published_index(Database& database) {
   std::promise<std::optional<sqlite::WalIndexHeader>> answer;
   auto answered = answer.get_future();
   work->read_wal_index(database.shared_from_this(), [&](const auto& index) { answer.set_value(index); });
+  about_to_wait();
   return answered.get();
 }
 
@@ -81,13 +83,16 @@ Result<void> Databases::refuse_commit(Database& database, pid_t thread, const Er
   if (work == nullptr || !turn.allowed()) return why;
   std::promise<WalWriter> answer;
   auto answered = answer.get_future();
-  work->find_wal_writer(database.shared_from_this(), [&](const WalWriter& writer) { answer.set_value(writer); });
+  work->find_wal_writer(database.shared_from_this(),
+                        [&](const WalWriter& writer) { answer.set_value(writer); });
+  about_to_wait();
   const WalWriter writer = answered.get();
   // A checkpoint of somebody else: nothing that was told to be committed is taken back.
   if (writer.known && writer.process == 0) return why;
   const pid_t asking = process_of(thread);
   if (writer.known && writer.process > 0 && asking != 0 && writer.process != asking) return why;
-  if (writer.known && writer.process > 0 && asking != 0) return database.refuse_followed(writer.max_frame, why);
+  if (writer.known && writer.process > 0 && asking != 0)
+    return database.refuse_followed(writer.max_frame, why);
   return database.close_in_doubt(why);
 }
 

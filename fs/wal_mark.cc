@@ -12,7 +12,8 @@ std::string path_of(const std::string& directory) { return directory + "/followe
 Result<void> save_wal_mark(FileSystem& files, const std::string& directory, const std::string& boot_id) {
   RILL_ASSIGN(auto file, files.open(path_of(directory), OpenMode::kCreate, kMark));
   RILL_TRY(file->truncate(0, kMark));
-  return file->write_at(Bytes(reinterpret_cast<const std::uint8_t*>(boot_id.data()), boot_id.size()), 0, kMark);
+  return file->write_at(Bytes(reinterpret_cast<const std::uint8_t*>(boot_id.data()), boot_id.size()), 0,
+                        kMark);
 }
 
 Result<void> remove_wal_mark(FileSystem& files, const std::string& directory) {

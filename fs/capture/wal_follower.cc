@@ -136,9 +136,10 @@ Database::Drained WalFollower::drain(std::uint64_t wal, Database& database, Data
     }
   }
   if (!report.empty())
-    spdlog::error("{}: commits in its WAL are not in the log, and do not reach replicas: {}. It is tried again "
-                  "with each further commit",
-                  database.path(), report);
+    spdlog::error(
+        "{}: commits in its WAL are not in the log, and do not reach replicas: {}. It is tried again "
+        "with each further commit",
+        database.path(), report);
   return drained ? *drained : Database::Drained{};
 }
 

@@ -14,6 +14,7 @@
 #include <mutex>
 
 #include "replication/base/clock.h"
+#include "replication/base/waiting.h"
 
 #if defined(__clang__)
 #define RILL_THREAD_SAFETY(attribute) __attribute__((attribute))
@@ -39,7 +40,12 @@ namespace rillfs {
 
 class RILL_THREAD_SAFETY(capability("mutex")) Mutex {
  public:
-  void lock() RILL_ACQUIRE() { mutex_.lock(); }
+  /// Waits if it has to, and says so before (waiting.h).
+  void lock() RILL_ACQUIRE() {
+    if (mutex_.try_lock()) return;
+    about_to_wait();
+    mutex_.lock();
+  }
   void unlock() RILL_RELEASE() { mutex_.unlock(); }
 
  private:
@@ -51,14 +57,23 @@ class RILL_THREAD_SAFETY(capability("mutex")) Mutex {
 /// Holds a mutex while it lives, but for the time between unlock() and lock().
 class RILL_THREAD_SAFETY(scoped_lockable) Lock {
  public:
-  explicit Lock(Mutex& mutex) RILL_ACQUIRE(mutex) : lock_(mutex.mutex_) {}
+  explicit Lock(Mutex& mutex) RILL_ACQUIRE(mutex) : lock_(mutex.mutex_, std::try_to_lock) { wait(); }
   ~Lock() RILL_RELEASE() {}
   Lock(const Lock&) = delete;
   Lock& operator=(const Lock&) = delete;
   void unlock() RILL_RELEASE() { lock_.unlock(); }
-  void lock() RILL_ACQUIRE() { lock_.lock(); }
+  void lock() RILL_ACQUIRE() {
+    (void)lock_.try_lock();
+    wait();
+  }
 
  private:
+  void wait() {
+    if (lock_.owns_lock()) return;
+    about_to_wait();
+    lock_.lock();
+  }
+
   std::unique_lock<std::mutex> lock_;
 };
 

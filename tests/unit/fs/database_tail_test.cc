@@ -1,7 +1,7 @@
 // Goal: no commit is lost, and none is half captured, when the WAL is written behind the daemon's back
 // (source "tail"), whenever it looks and whenever it dies. Method: SQLite on a captured database whose WAL is
-// written past it; the daemon looks between any two of SQLite's operations. Negative controls: a gate is taken
-// away, and a commit is lost.
+// written past it; the daemon looks between any two of SQLite's operations. Negative controls: a gate is
+// taken away, and a commit is lost.
 #include <gtest/gtest.h>
 
 #include <random>
@@ -229,7 +229,8 @@ TEST_F(DatabaseTail, ACommitWhoseFramesAreNeverSealedIsTakenOnTheWordOfTheWalInd
 }
 
 TEST_F(DatabaseTail, AProcessThatIsCutOffFromItsMountCannotCommitAnyMore) {
-  if (!ends_writes(files_, directory_.file("data"))) GTEST_SKIP() << "not on this file system, or not as root";
+  if (!ends_writes(files_, directory_.file("data")))
+    GTEST_SKIP() << "not on this file system, or not as root";
   auto zombie = std::make_unique<Sqlite>(primary_->tree() + "/a.db");
   zombie->run("PRAGMA locking_mode=EXCLUSIVE; PRAGMA synchronous=OFF");
   zombie->run("INSERT INTO t VALUES(1, 'while the daemon lived')");
