@@ -259,6 +259,7 @@ class Database : public std::enable_shared_from_this<Database> {
   void applying(Txid txid, std::uint64_t size);
   /// The log up to `txid` survives a power cut.
   bool is_durable(Txid txid) const;
+  Txid durable_txid() const;
   /// Until all of the log is. Not on a mount thread: the log's descriptor means nothing there.
   Result<void> make_durable();
   /// The database file itself has reached `position`: it can become the replay base.
