@@ -205,6 +205,10 @@ class Database : public std::enable_shared_from_this<Database> {
   /// Latest committed content of one page, verified against its checksum. Nothing beyond the end, nor for the
   /// lock page. kBusy where something else is there that was written without a transaction.
   Result<bool> read_committed_page(Pgno pgno, MutableBytes into);
+  /// The same for as many pages from `first` on as `into` holds, without making a commit wait for the disk.
+  /// Returns how many, of `page_size` bytes, are there; it may be fewer than there are: then
+  /// `read_committed_page` says what the next one is.
+  std::uint32_t read_committed_run(Pgno first, std::uint32_t page_size, MutableBytes into);
   /// Checksums of the committed pages from `first` on; 0 for what is not there.
   std::vector<std::uint64_t> page_sums(Pgno first, std::uint32_t count) const;
   Pgno page_count() const;
@@ -259,6 +263,7 @@ class Database : public std::enable_shared_from_this<Database> {
   void applying(Txid txid, std::uint64_t size);
   /// The log up to `txid` survives a power cut.
   bool is_durable(Txid txid) const;
+  Txid durable_txid() const;
   /// Until all of the log is. Not on a mount thread: the log's descriptor means nothing there.
   Result<void> make_durable();
   /// The database file itself has reached `position`: it can become the replay base.

@@ -56,6 +56,11 @@ bool Database::is_durable(Txid txid) const {
   return is_durable_locked(txid);
 }
 
+Txid Database::durable_txid() const {
+  Lock lock(mutex_);
+  return !replicated_ || dropped_ ? Txid{UINT64_MAX} : log_->synced_txid();
+}
+
 bool Database::is_durable_locked(Txid txid) const {
   return !replicated_ || dropped_ || log_->synced_txid() >= txid;
 }

@@ -267,4 +267,24 @@ Result<bool> Database::read_committed_page(Pgno pgno, MutableBytes into) {
                         "disk, and compare with a replica's copy");
 }
 
+// What the file had when it was read counts where it is what is committed afterwards.
+std::uint32_t Database::read_committed_run(Pgno first, std::uint32_t page_size, MutableBytes into) {
+  into = into.first(into.size() / page_size * page_size);
+  auto got = file_->read_at(into, (std::uint64_t{first.value} - 1) * page_size, "snapshot: read");
+  if (!got) return 0;
+  const auto count = static_cast<std::uint32_t>(*got / page_size);
+  std::vector<std::uint64_t> sums(count, 0);
+  {
+    Lock lock(mutex_);
+    if (content_.page_size() != page_size) return 0;
+    for (std::uint32_t i = 0; i < count; ++i) sums[i] = content_.page(Pgno{first.value + i}).value;
+  }
+  std::uint32_t good = 0;
+  for (; good < count && sums[good] != 0; ++good) {
+    const Bytes page = Bytes(into).subspan(std::size_t{good} * page_size, page_size);
+    if (ltx::page_checksum(Pgno{first.value + good}, page).value != sums[good]) break;
+  }
+  return good;
+}
+
 }  // namespace rillfs

@@ -140,7 +140,7 @@ Result<void> Databases::snapshot_page(DatabaseId id, Pgno pgno, Bytes page) {
 Result<void> Databases::end_snapshot(DatabaseId id, const Position& end) {
   auto receiver = this->receiver(id);
   if (!receiver) return make_error(ErrorCode::kInvalid, "end of a snapshot without one: " + to_hex(id.value));
-  receiver->end(end);
+  RILL_TRY(receiver->end(end));
   return finish_snapshot(id);
 }
 

@@ -47,12 +47,17 @@ class FuzzyPages final : public stream::SnapshotCursor {
   Result<std::optional<Page>> next() override {
     for (;; next_ = next_.next()) {
       const Pgno pgno = next_;
+      if (pgno.value - run_first_.value < run_count_) return page_of_run(pgno);
       if (pgno > database_->page_count() || database_->page_size() != page_size_) {
         // With another page size the change set that made it so has every page.
         end_ = database_->published();
         return std::optional<Page>();
       }
       if (pgno == ltx::lock_pgno(page_size_)) continue;
+      run_.resize(kRunSize);
+      run_first_ = pgno;
+      run_count_ = database_->read_committed_run(pgno, page_size_, run_);
+      if (run_count_ != 0) return page_of_run(pgno);
       RILL_ASSIGN(bool present, database_->read_committed_page(pgno, page_));
       if (!present) continue;
       next_ = pgno.next();
@@ -61,10 +66,20 @@ class FuzzyPages final : public stream::SnapshotCursor {
   }
 
  private:
+  static constexpr std::size_t kRunSize = 256 << 10;
+  std::optional<Page> page_of_run(Pgno pgno) {
+    next_ = pgno.next();
+    return Page{pgno,
+                Bytes(run_).subspan(std::size_t{pgno.value - run_first_.value} * page_size_, page_size_)};
+  }
+
   const std::shared_ptr<Database> database_;
   const Position start_;
   const LogPin pin_;
   Position end_;
+  Buffer run_;  ///< pages read at once
+  Pgno run_first_{1};
+  std::uint32_t run_count_ = 0;
   std::uint32_t page_size_ = 0;
   Pgno page_count_;
   Pgno next_{1};

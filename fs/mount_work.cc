@@ -34,7 +34,7 @@ std::shared_ptr<apply::Applier> MountWork::applier(const std::shared_ptr<Databas
 
 void MountWork::apply(const std::shared_ptr<Database>& database) {
   auto found = applier(database);
-  if (found) boost::asio::post(found->strand(), [found] { found->apply(); });
+  if (found) found->apply_soon();
 }
 
 void MountWork::warm(const std::shared_ptr<Database>& database, std::function<void()> done) {

@@ -14,6 +14,7 @@
 #include "fs/content.h"
 #include "fs/environment.h"
 #include "fs/page_sums.h"
+#include "fs/write_behind.h"
 #include "replication/stream/databases.h"
 
 namespace rillfs {
@@ -34,7 +35,7 @@ class SnapshotReceiver {
   Result<std::vector<std::uint64_t>> page_sums(Pgno first, std::uint32_t count);
   Result<void> page(Pgno pgno, Bytes data);
   /// All pages are here; exact once change sets have led to `end`.
-  void end(const Position& end) { end_ = end; }
+  Result<void> end(const Position& end);
   /// A change set that follows the start.
   Result<void> change_set(const stream::ChangeSetInfo& info, const stream::Sink::Image& image);
   /// All pages and all change sets up to the end are here.
@@ -55,6 +56,7 @@ class SnapshotReceiver {
 
  private:
   Result<void> copy_until(Pgno end);
+  Result<void> write_run();
 
   SnapshotReceiver(Environment& environment, stream::DatabaseInfo info, Position start,
                    std::uint32_t page_size)
@@ -68,6 +70,9 @@ class SnapshotReceiver {
   std::optional<Position> end_;
   std::string path_;
   std::unique_ptr<File> file_;
+  WriteBehind write_behind_;
+  Buffer run_;  ///< pages that follow each other, not written yet
+  std::uint64_t run_offset_ = 0;
   std::unique_ptr<File> old_;  ///< of one by difference
   Pgno next_old_{1};           ///< the first page of it that was not copied
   bool released_ = false;

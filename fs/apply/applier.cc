@@ -34,16 +34,29 @@ class RecordPages final : public PageSource {
       RILL_TRY(decoder_.finish());
       return std::optional<Page>();
     }
-    if (page->pgno.value == 1) {
+    return std::optional<Page>(Page{page->pgno, page->data});
+  }
+
+ private:
+  ltx::Decoder decoder_;
+};
+
+/// Passes pages on, and looks at page 1.
+class HeaderWatch final : public PageSource {
+ public:
+  explicit HeaderWatch(PageSource& source) : source_(source) {}
+  Result<std::optional<Page>> next() override {
+    RILL_ASSIGN(const std::optional<Page> page, source_.next());
+    if (page && page->pgno.value == 1) {
       if (auto header = sqlite::parse_database_header(page->data)) wal_mode_ = header->is_wal();
     }
-    return std::optional<Page>(Page{page->pgno, page->data});
+    return std::optional<Page>(page);
   }
   /// What page 1 says, if it was among them.
   std::optional<bool> wal_mode() const { return wal_mode_; }
 
  private:
-  ltx::Decoder decoder_;
+  PageSource& source_;
   std::optional<bool> wal_mode_;
 };
 
@@ -89,6 +102,14 @@ void Applier::retry_later(const Error& error) {
   retry_delay_ = std::min(2 * retry_delay_, kRetryDelayMax);
 }
 
+void Applier::apply_soon() {
+  if (posted_.exchange(true)) return;
+  boost::asio::post(strand_, [self = shared_from_this()] {
+    self->posted_ = false;
+    self->apply();
+  });
+}
+
 void Applier::apply() {
   if (closed_ || database_->is_dropped()) return;
   if (auto moved = move_companions(); !moved) return retry_later(moved.error());
@@ -100,37 +121,86 @@ void Applier::apply() {
     if (!more) return retry_later(more.error());
     set_obstacle({});
     retry_delay_ = kRetryDelay;
-    if (!*more) return;
+    if (!*more) break;
+  }
+  if (merged_.empty()) merged_ = {};  // its memory
+}
+
+/// True if there is a next record.
+Result<bool> Applier::read_next() {
+  if (next_) return true;
+  const Position applied = merged_.empty() ? database_->applied_position() : merged_.last().post_position();
+  const Position logged = database_->published();
+  if (applied.same_place(logged)) return false;
+  if (!reader_) {
+    RILL_ASSIGN(reader_, log::open_reader(files_, database_->log_directory(), database_->id(), applied));
+  }
+  auto record = reader_->next(logged.txid);
+  // A snapshot has replaced the log under the reader: it starts again from where this node stands.
+  if (!record || !*record) reader_.reset();
+  RILL_ASSIGN(next_, std::move(record));
+  if (!next_) return make_error(ErrorCode::kBusy, "the log was replaced by a snapshot");
+  return true;
+}
+
+/// Merges what may be applied now and fits; the first that does not is next_.
+Result<void> Applier::gather() {
+  const std::optional<Txid> durable = goes_to_wal() ? std::nullopt : std::optional(database_->durable_txid());
+  for (;;) {
+    RILL_ASSIGN(const bool there, read_next());
+    if (!there || (durable && next_->max_txid > *durable)) return {};
+    auto source = reader_->source();
+    RecordPages pages(source);
+    RILL_TRY(pages.begin());
+    RILL_ASSIGN(const bool taken, merged_.add(pages, *next_));
+    if (!taken) return {};
+    next_.reset();
   }
 }
 
 Result<bool> Applier::apply_next() {
-  if (!next_) {
-    const Position applied = database_->applied_position();
-    const Txid logged = database_->published().txid;
-    if (applied.same_place(database_->published())) return false;
-    if (!reader_) {
-      RILL_ASSIGN(reader_, log::open_reader(files_, database_->log_directory(), database_->id(), applied));
+  // What is half written is written again as it was.
+  if (merged_.empty()) {
+    auto gathered = gather();
+    // What came before the error is good.
+    if (!gathered && merged_.empty()) {
+      reader_.reset();
+      next_.reset();
+      return gathered.error();
     }
-    auto record = reader_->next(logged);
-    // A snapshot has replaced the log under the reader: it starts again from where this node stands.
-    if (!record || !*record) reader_.reset();
-    RILL_ASSIGN(next_, std::move(record));
-    if (!next_) return make_error(ErrorCode::kBusy, "the log was replaced by a snapshot");
   }
+  if (!merged_.empty()) {
+    RILL_TRY(apply_merged());
+    return true;
+  }
+  if (!next_) return false;
   if (!goes_to_wal() && !is_half_written() && !database_->is_durable(next_->max_txid)) {
     make_log_durable();
     return false;
   }
-  database_->applying(next_->max_txid, next_->database_size());
-  if (auto done = apply_record(*next_); !done) {
-    // The record is read again from its start next time.
-    reader_.reset();
-    next_.reset();
-    return done.error();
-  }
+  auto done = apply_alone(*next_);
   next_.reset();
+  if (!done) reader_.reset();  // it is read again from its start next time
+  RILL_TRY(done);
   return true;
+}
+
+Result<void> Applier::apply_merged() {
+  merged_.rewind();
+  auto done = show(merged_, merged_.last());
+  if (!done && is_half_written()) return done;
+  merged_.clear();
+  if (done) return done;
+  reader_.reset();
+  next_.reset();
+  return done;
+}
+
+Result<void> Applier::apply_alone(const log::RecordInfo& record) {
+  auto source = reader_->source();
+  RecordPages pages(source);
+  RILL_TRY(pages.begin());
+  return show(pages, record);
 }
 
 bool Applier::goes_to_wal() const {
@@ -144,14 +214,14 @@ void Applier::make_log_durable() {
     // If it fails the log is closed, and whoever receives the next change set says so.
     const bool durable = static_cast<bool>(self->database_->make_durable());
     self->syncing_log_ = false;
-    if (durable) boost::asio::post(self->strand_, [self] { self->apply(); });
+    if (durable) self->apply_soon();
   });
 }
 
-Result<void> Applier::apply_record(const log::RecordInfo& record) {
-  auto source = reader_->source();
-  RecordPages pages(source);
-  RILL_TRY(pages.begin());
+/// Makes the pages visible, after which the database is as `record` has it.
+Result<void> Applier::show(PageSource& source, const log::RecordInfo& record) {
+  database_->applying(record.max_txid, record.database_size());
+  HeaderWatch pages(source);
   RILL_TRY(make_ready(record));
   RILL_TRY(appender_ ? append(pages, record) : write(pages, record));
   wal_mode_ = pages.wal_mode().value_or(wal_mode_);

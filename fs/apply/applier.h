@@ -1,8 +1,10 @@
-// Applies one replicated database's log on a replica, change set by change set, in order.
+// Applies one replicated database's log on a replica, in order. Change sets that wait are merged up to a
+// limit and made visible together, so that a replica that is behind writes each page once and takes each lock
+// once for many of them; one that is not behind has one at a time.
 //
 // A database that applications have open in WAL mode is *warm*: change sets are appended to its WAL.
 // Otherwise they are written to its file under SQLite's locks. The log is read here by a reader of our own,
-// so that no change set waits in memory.
+// so that none waits in memory but those being merged.
 #pragma once
 
 #include <atomic>
@@ -10,6 +12,7 @@
 #include <memory>
 #include <string>
 
+#include "fs/apply/merged_change_sets.h"
 #include "fs/apply/mount_threads.h"
 #include "fs/apply/rollback_writer.h"
 #include "fs/apply/wal_appender.h"
@@ -44,6 +47,8 @@ class Applier : public std::enable_shared_from_this<Applier> {
   std::string obstacle() const;
 
   void apply();
+  /// Has apply() called on the strand, once for all calls until it begins. Any thread.
+  void apply_soon();
   void warm(const std::function<void()>& done);
   void cool();
   /// Renames the database's files in the mount; tries again until that succeeds or another name is asked for.
@@ -61,7 +66,11 @@ class Applier : public std::enable_shared_from_this<Applier> {
  private:
   std::string path() const { return mountpoint_ + "/" + database_->path(); }
   Result<bool> apply_next();
-  Result<void> apply_record(const log::RecordInfo& record);
+  Result<bool> read_next();
+  Result<void> gather();
+  Result<void> apply_merged();
+  Result<void> apply_alone(const log::RecordInfo& record);
+  Result<void> show(PageSource& pages, const log::RecordInfo& record);
   bool goes_to_wal() const;
   void make_log_durable();
   Result<void> append(PageSource& pages, const log::RecordInfo& record);
@@ -94,7 +103,8 @@ class Applier : public std::enable_shared_from_this<Applier> {
 
   // The strand's.
   std::optional<log::LogReader> reader_;
-  std::optional<log::RecordInfo> next_;  ///< read, not applied yet
+  std::optional<log::RecordInfo> next_;  ///< read, neither merged nor applied yet
+  MergedChangeSets merged_;              ///< what is before it, not applied yet
   std::shared_ptr<WalAppender> appender_;
   std::unique_ptr<RollbackWriter> writer_;
   bool closed_ = false;
@@ -107,6 +117,7 @@ class Applier : public std::enable_shared_from_this<Applier> {
 
   std::atomic<bool> warm_{false};
   std::atomic<bool> scheduled_{false};
+  std::atomic<bool> posted_{false};
   std::atomic<bool> checkpointing_{false};
   std::atomic<bool> syncing_log_{false};  ///< before the next change set goes into the file
   mutable Mutex mutex_;

@@ -14,6 +14,8 @@ namespace {
 
 using namespace sqlite;
 
+constexpr std::size_t kRunMax = 256 << 10;  // bytes
+
 }  // namespace
 
 Result<std::unique_ptr<RollbackWriter>> RollbackWriter::open(const std::string& path,
@@ -129,14 +131,27 @@ Result<void> RollbackWriter::check_companions() const {
 
 Result<void> RollbackWriter::write_pages(PageSource& pages, Pgno commit, std::uint32_t page_size) {
   CheckedPages checked(pages, commit, page_size);
+  Buffer run;  // pages that follow each other, written at once
+  std::uint64_t run_offset = 0;
+  auto write_run = [&]() -> Result<void> {
+    if (run.empty()) return {};
+    half_written_ = true;
+    failpoint::reach("apply.file.before_page");
+    RILL_TRY(file_.write_at(run, run_offset));
+    run.clear();
+    return {};
+  };
   for (;;) {
     RILL_ASSIGN(const std::optional<Page> page, checked.next());
     if (!page) break;
     const std::uint64_t offset = std::uint64_t{page->pgno.value - 1} * page_size;
-    half_written_ = true;
-    failpoint::reach("apply.file.before_page");
-    RILL_TRY(file_.write_at(page->data, offset));
+    if (offset != run_offset + run.size() || run.size() + page_size > kRunMax) {
+      RILL_TRY(write_run());
+      run_offset = offset;
+    }
+    append_bytes(run, page->data);
   }
+  RILL_TRY(write_run());
   half_written_ = true;
   failpoint::reach("apply.file.before_truncate");
   RILL_TRY(file_.truncate(std::uint64_t{commit.value} * page_size));

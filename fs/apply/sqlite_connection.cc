@@ -3,6 +3,7 @@
 #include <sqlite3.h>
 
 #include <charconv>
+#include <mutex>
 #include <utility>
 
 namespace rillfs::apply {
@@ -25,6 +26,12 @@ ErrorCode code_of(int sqlite_code) {
   }
 }
 
+/// SQLite sets memory aside for the cache of each connection, 20 pages, and ours never reads as many.
+void keep_caches_small() {
+  static std::once_flag once;
+  std::call_once(once, [] { sqlite3_config(SQLITE_CONFIG_PAGECACHE, nullptr, 0, 0); });
+}
+
 }  // namespace
 
 Error SqliteConnection::error(int code, const char* what) const {
@@ -35,12 +42,14 @@ Error SqliteConnection::error(int code, const char* what) const {
 
 Result<void> SqliteConnection::connect(const std::string& path, Duration busy_wait) {
   Lock lock(mutex_);
+  keep_caches_small();
   constexpr int kFlags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
   const int code = sqlite3_open_v2(path.c_str(), &db_, kFlags, nullptr);
   if (code != SQLITE_OK) return error(code, "open database").with(path);
   using std::chrono::milliseconds;
   sqlite3_busy_timeout(db_, static_cast<int>(std::chrono::duration_cast<milliseconds>(busy_wait).count()));
   sqlite3_extended_result_codes(db_, 1);
+  sqlite3_db_config(db_, SQLITE_DBCONFIG_LOOKASIDE, nullptr, 0, 0);
   // A killed or stopped service leaves the WAL to the applications, or to its own next start.
   sqlite3_db_config(db_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
   if (sqlite3_db_readonly(db_, "main") != 0) return make_error(ErrorCode::kReadOnly, path + " is read-only");

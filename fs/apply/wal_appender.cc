@@ -13,7 +13,7 @@ namespace {
 using namespace sqlite;
 
 constexpr int kStateAttempts = 100;
-constexpr std::size_t kBufferKeep = 2 << 20;  // bytes of scratch space kept between appends
+constexpr std::size_t kBufferKeep = 128 << 10;  // bytes of scratch space kept between appends
 
 }  // namespace
 
@@ -23,7 +23,8 @@ Result<std::unique_ptr<WalAppender>> WalAppender::open(const std::string& path,
   RILL_ASSIGN(auto sqlite, SqliteConnection::open(path, options.lock_wait));
   if (!is_page_size(sqlite->page_size())) return make_error(ErrorCode::kCorrupt, path + ": bad page size");
   RILL_ASSIGN(Descriptor database, Descriptor::open(sqlite->file()));
-  RILL_ASSIGN(Descriptor wal, Descriptor::open(companion_name(sqlite->file(), Companion::kWal)));
+  const std::string wal_name = companion_name(sqlite->file(), Companion::kWal);
+  RILL_ASSIGN(Descriptor wal, Descriptor::open(options.wal_below.empty() ? wal_name : options.wal_below));
   RILL_ASSIGN(Descriptor shm, Descriptor::open(companion_name(sqlite->file(), Companion::kShm)));
   RILL_ASSIGN(SharedIndex index, SharedIndex::map(shm));
   std::unique_ptr<WalAppender> appender(new WalAppender(std::move(sqlite), std::move(database),
@@ -31,7 +32,7 @@ Result<std::unique_ptr<WalAppender>> WalAppender::open(const std::string& path,
                                                         options, clock, random));
   if (::stat(appender->sqlite_->file().c_str(), &appender->database_status_) != 0)
     return errno_error(errno, path);
-  RILL_ASSIGN(appender->wal_status_, appender->wal_.status());
+  if (::stat(wal_name.c_str(), &appender->wal_status_) != 0) return errno_error(errno, wal_name);
   return appender;
 }
 

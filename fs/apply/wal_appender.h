@@ -30,6 +30,9 @@ struct WalAppenderOptions {
   Duration lock_wait = std::chrono::seconds(5);
   /// A restart cuts a WAL that is longer than this, bytes.
   std::uint64_t wal_size_keep = 64 << 20;
+  /// The file below the WAL in the mount, for where the kernel passes what is done with the latter through to
+  /// it: then frames cost no request. Empty: through the mount.
+  std::string wal_below;
 };
 
 struct WalState {

@@ -19,6 +19,23 @@
 
 namespace rillfs::log {
 
+/// One record's image. The reader must stay at this record.
+class ImageSource final : public ByteSource {
+ public:
+  ImageSource(File& file, std::uint64_t offset, std::uint64_t size, Label label)
+      : file_(file, offset, size, label) {}
+  /// One that is in memory.
+  ImageSource(File& file, Bytes image, Label label) : memory_(image), file_(file, 0, 0, label) {}
+  Result<std::size_t> read(MutableBytes into) override {
+    RILL_ASSIGN(const std::size_t size, memory_.read(into));
+    return size != 0 ? size : file_.read(into);
+  }
+
+ private:
+  BufferSource memory_{Bytes()};
+  FileSource file_;
+};
+
 class LogReader {
  public:
   /// A reader whose first record is the one after `after`. Transaction 0 with the empty checksum: from the
@@ -32,7 +49,7 @@ class LogReader {
   /// The next bytes of the current record's image; 0 at its end.
   Result<std::size_t> read(MutableBytes into);
   /// The current image from its first byte; as long as the reader stays at this record.
-  FileSource source() const;
+  ImageSource source() const;
 
   /// After the current record.
   const Position& position() const { return position_; }
@@ -42,8 +59,12 @@ class LogReader {
       : files_(&files), directory_(std::move(directory)), id_(id) {}
 
   Result<void> open_segment(Txid first);
-  /// The record at offset_; nothing at the end of the segment; kCorrupt if it is not intact.
-  Result<std::optional<RecordInfo>> peek();
+  /// The record at offset_; nothing at the end of the segment; kCorrupt if it is not intact. All up to
+  /// `published` are complete.
+  Result<std::optional<RecordInfo>> peek(Txid published);
+  /// Makes bytes from offset_ on available in memory, as many as are worth reading at once.
+  Result<Bytes> read_ahead(Txid published);
+  Bytes ahead(std::uint64_t offset) const;
   Result<void> seek(const Position& after);
   Error not_in_log(const char* why) const;
 
@@ -57,6 +78,11 @@ class LogReader {
   std::uint64_t image_offset_ = 0;  ///< of the current image
   std::uint64_t image_size_ = 0;    ///< bytes; 0 before the first record
   std::uint64_t image_read_ = 0;    ///< by read()
+  // Read ahead: of the segment from ahead_offset_ on. Good for records that were published when it was read;
+  // what is behind them may have been half-written then.
+  Buffer ahead_;
+  std::uint64_t ahead_offset_ = 0;
+  Txid ahead_published_;
 };
 
 /// A reader after `after`, or, when a snapshot has since replaced the log, one that begins with the snapshot.

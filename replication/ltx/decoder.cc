@@ -44,7 +44,7 @@ Decoder::~Decoder() = default;
 Result<Header> Decoder::begin() {
   if (state_ != State::kStart) return make_error(ErrorCode::kInvalid, "LTX decoder: used twice");
   state_ = State::kFailed;
-  input_.resize(kInputSize);
+  input_ = std::make_unique_for_overwrite<std::uint8_t[]>(kInputSize);
   HeaderBytes bytes;
   RILL_TRY(read_exact(bytes));
   RILL_ASSIGN(header_, parse_header(bytes));
@@ -232,17 +232,17 @@ Result<void> Decoder::read_exact(MutableBytes into) {
 
 Result<Bytes> Decoder::peek(std::size_t size) {
   if (input_end_ - input_begin_ < size && input_begin_ != 0) {
-    std::copy(input_.begin() + static_cast<std::ptrdiff_t>(input_begin_),
-              input_.begin() + static_cast<std::ptrdiff_t>(input_end_), input_.begin());
+    std::copy(&input_[input_begin_], &input_[input_end_], &input_[0]);
     input_end_ -= input_begin_;
     input_begin_ = 0;
   }
   while (input_end_ - input_begin_ < size) {
-    RILL_ASSIGN(std::size_t got, source_.read(MutableBytes(input_).subspan(input_end_)));
+    const MutableBytes room(&input_[input_end_], kInputSize - input_end_);
+    RILL_ASSIGN(std::size_t got, source_.read(room));
     if (got == 0) break;
     input_end_ += got;
   }
-  return Bytes(input_).subspan(input_begin_, input_end_ - input_begin_);
+  return Bytes(&input_[input_begin_], input_end_ - input_begin_);
 }
 
 void Decoder::consume(std::size_t size) {

@@ -84,7 +84,7 @@ class Decoder {
   std::uint64_t index_size_ = 0;
   Buffer page_;
   Buffer compressed_;
-  Buffer input_;  ///< read ahead: [input_begin_, input_end_) is not consumed yet
+  std::unique_ptr<std::uint8_t[]> input_;  ///< read ahead: [input_begin_, input_end_) is not consumed yet
   std::size_t input_begin_ = 0;
   std::size_t input_end_ = 0;
   std::uint64_t offset_ = 0;  ///< in the file, of what is consumed

@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <atomic>
 #include <future>
 #include <list>
 
@@ -41,6 +42,7 @@ class Publisher::Impl {
   std::vector<ReplicaStatus> status() const;
 
  private:
+  void tell_subscribers();
   Task<void> accept();
   Task<void> serve(std::shared_ptr<wire::Session> session);
   std::size_t subscriber_count() const;
@@ -56,6 +58,8 @@ class Publisher::Impl {
   const wire::Executor workers_;
   const PublisherOptions options_;
   wire::TaskGroup tasks_;
+  ChangedDatabases changed_;  // not told to the subscribers yet
+  std::atomic<bool> has_subscribers_ = false;
   // Network thread.
   wire::Signal stopping_;
   bool stopped_ = false;
@@ -68,12 +72,19 @@ class Publisher::Impl {
 
 Result<void> Publisher::Impl::start() {
   RILL_ASSIGN(listener_, transport_.listen(options_.listen));
+  // A commit waits for this: it costs the same however many subscribers there are.
   source_.listen([this](DatabaseId id) {
-    Lock lock(mutex_);
-    for (const auto& subscription : subscriptions_) subscription->changed(id);
+    if (has_subscribers_ && changed_.put(id)) boost::asio::post(network_, [this] { tell_subscribers(); });
   });
   tasks_.spawn("publisher", accept());
   return {};
+}
+
+void Publisher::Impl::tell_subscribers() {
+  const auto changed = changed_.take();
+  Lock lock(mutex_);
+  for (const auto& subscription : subscriptions_)
+    for (const DatabaseId id : changed) subscription->changed(id);
 }
 
 void Publisher::Impl::stop() {
@@ -133,10 +144,12 @@ Task<void> Publisher::Impl::serve(std::shared_ptr<wire::Session> session) {
   {
     Lock lock(mutex_);
     subscriptions_.push_back(subscription);
+    has_subscribers_ = true;
   }
   co_await subscription->run();
   Lock lock(mutex_);
   subscriptions_.remove(subscription);
+  has_subscribers_ = !subscriptions_.empty();
 }
 
 std::size_t Publisher::Impl::subscriber_count() const {

@@ -180,7 +180,7 @@ void read_all(MemoryFileSystem& files, const Log& log, bool verified) {
     if (!record || !*record) break;
     require((*record)->max_txid > last || (*record)->is_snapshot(), "records ascend");
     last = (*record)->max_txid;
-    FileSource source = reader->source();
+    auto source = reader->source();
     auto image = ltx::verify(source, ltx::Format::kV3Block);
     if (verified) require(image.has_value(), "what was verified verifies again");
   }

@@ -57,7 +57,7 @@ class DifferenceOnFiles : public ::testing::TestWithParam<std::string> {
         ++sent;
       }
     }
-    receiver_->end(comparison_->pages().position());
+    EXPECT_TRUE(receiver_->end(comparison_->pages().position()));
     return sent;
   }
   void catch_up() {

@@ -86,7 +86,7 @@ class CommitterTest : public testing::Test {
       EXPECT_TRUE(info) << info.error().message;
       if (!info || !*info) return result;
       Record record{**info, {}, {}, {}};
-      FileSource source = reader->source();
+      auto source = reader->source();
       ltx::Decoder decoder(source);
       record.header = decoder.begin().value();
       for (;;) {

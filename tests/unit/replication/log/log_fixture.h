@@ -111,7 +111,7 @@ class LogTest : public ::testing::Test {
       auto record = reader->next(published);
       EXPECT_TRUE(record) << record.error().message;
       if (!record || !*record) return count;
-      FileSource source = reader->source();
+      auto source = reader->source();
       auto image = ltx::verify(source, ltx::Format::kV3Block);
       EXPECT_TRUE(image) << image.error().message;
       EXPECT_EQ(image->header.max_txid, (*record)->max_txid);

@@ -64,6 +64,27 @@ TEST_F(LogReaderTest, DoesNotLookBeyondWhatIsPublished) {
   EXPECT_EQ((*record)->post_position(), log->end().position);
 }
 
+TEST_F(LogReaderTest, WhatWasReadAheadBehindThePublishedRecordsDoesNotCount) {
+  open();
+  append(2);
+  Change lost = database.change(4);
+  ASSERT_TRUE(log->append(lost.record, lost.image));
+  auto reader = LogReader::open(files, directory, kDatabase, {});
+  ASSERT_TRUE(*reader->next(Txid{2}));
+  ASSERT_TRUE(*reader->next(Txid{2}));
+  ASSERT_TRUE(log->cut_last());
+  Change kept = database.change(5);
+  ASSERT_NE(lost.record.post, kept.record.post);
+  ASSERT_TRUE(log->append(kept.record, kept.image));
+  auto record = reader->next(Txid{3});
+  ASSERT_TRUE(record && *record);
+  EXPECT_EQ((*record)->post, kept.record.post);
+  Buffer image(kept.image.size());
+  auto source = reader->source();
+  ASSERT_EQ(source.read(image).value(), image.size());
+  EXPECT_TRUE(image == kept.image);
+}
+
 TEST_F(LogReaderTest, GivesTheImageInPieces) {
   open();
   append(1);
@@ -105,7 +126,7 @@ TEST_F(LogReaderTest, FollowsAWriterThroughManySegments) {
     if (!*record) continue;
     EXPECT_TRUE((*record)->pre_position().same_place(last));
     last = (*record)->post_position();
-    FileSource source = reader->source();
+    auto source = reader->source();
     EXPECT_TRUE(ltx::verify(source, ltx::Format::kV3Block));
   }
   writer.join();
