@@ -15,6 +15,7 @@ import sqlite3
 import sys
 
 import history
+import lives
 
 SYNC_FILE_RANGE_WRITE = 2
 
@@ -97,24 +98,18 @@ class Application:
         if name in self.connections:
             self.connections.pop(name).close()
 
-    # --- a database that is made, renamed, written again and dropped: one step at a time
+    # --- databases that are made, renamed, written again and dropped: one step at a time
     def live(self):
         if self.life is None:
-            self.life = (f"{self.spec['round']}-{self.spec['number']}-{self.lives}", 0)
+            kind = list(lives.KINDS)[self.lives % len(lives.KINDS)]
+            key = f"{kind}-{self.spec['round']}-{self.spec['number']}-{self.lives}"
+            self.life = (key, lives.of(key), 0)
             self.lives += 1
-        key, stage = self.life
-        young, old = f"life-{key}.db", f"moved-{key}.db"
+        key, life, stage = self.life
         before = self.position()
-        if stage == 0:
-            self.fill(young, ["CREATE TABLE x(v)", "INSERT INTO x VALUES(1), (2), (3)"])
-        elif stage == 1:
-            os.rename(self.mount / young, self.mount / old)
-        elif stage == 2:
-            self.fill(old, ["INSERT INTO x VALUES(4)"])
-        else:
-            os.unlink(self.mount / old)
+        life.step(stage, self.mount, self.fill)
         self.acknowledge("life", key, stage, before, self.position())
-        self.life = (key, stage + 1) if stage < 3 else None
+        self.life = (key, life, stage + 1) if stage + 1 < len(life.stages) else None
 
     def fill(self, name, statements):
         connection = self.connect(name)
@@ -158,7 +153,7 @@ class Application:
     def run(self):
         wal = self.spec["mode"] == "wal"
         work = {self.transact: 66, self.checkpoint: 5 if wal else 0, self.roll_back: 3, self.vacuum: 2,
-                self.reopen: 3, self.live: 9, self.write_back: 12, self.copy_over: 4}
+                self.reopen: 3, self.live: 18, self.write_back: 12, self.copy_over: 4}
         for _ in range(self.spec["steps"]):
             self.dice.choices(list(work), work.values())[0]()
         os._exit(0)  # as a process ends that is killed: it leaves its WAL and its connections as they are

@@ -11,12 +11,11 @@ import threading
 import time
 
 import history
+import lives
 from block_log import Cut, Disk
 from devices import mounted
 from recording import NAMES, OPTIONS, environment
 from support import Node, run, wait_until
-
-LIFE_ROWS = {0: 3, 1: 3, 2: 4}
 
 
 class Lost(Exception):
@@ -169,36 +168,26 @@ class Replay:
             self.allowed_losses += needed - there
 
     def check_life(self, node, key, position):
-        stages = [words[2:] for words in self.recording.acks if words[:2] == ["life", key]]
-        young, old = node.path(f"life-{key}.db"), node.path(f"moved-{key}.db")
-        if young.exists() and old.exists():
-            raise history.Corrupt(f"{young.name} and {old.name} are both on {node.name}")
-        there = self.stage_there(young, old)
+        life = lives.of(key)
+        try:
+            there = lives.look(life, node.mountpoint)
+        except lives.Wrong as error:
+            raise history.Corrupt(f"{error} on {node.name}") from None
+        if there not in life.stages + (life.on_a_replica if position is None else []):
+            raise history.Corrupt(f"{there} is on {node.name}, which is no stage of {key}: {life.stages}")
         if position is None or not self.recording.loses_nothing:
             return
+        stages = [words[2:] for words in self.recording.acks if words[:2] == ["life", key]]
         done = max((stage for stage, _, after in stages if after <= position), default=-1)
         begun = max((stage for stage, before, _ in stages if before < position), default=-1)
+        if begun == stages[-1][0]:  # and perhaps the next one, which was never acknowledged
+            begun = min(begun + 1, len(life.stages) - 1)
         # A removed name may come back, as on any file system: nobody has synced the directory.
-        least = 2 if done == 3 else done
-        allowed = range(least, begun + 1 + (1 if begun == stages[-1][0] else 0))
-        if not (there == -1 and (done == -1 or begun >= 3)) and there not in allowed:
-            raise Lost(f"database {key} on {node.name}: stage {there} is there, {done} was acknowledged, {begun} begun")
-
-    def stage_there(self, young, old):
-        """-1: nothing; 0 made, 1 renamed, 2 written again."""
-        path = young if young.exists() else old
-        if not path.exists():
-            return -1
-        with contextlib.closing(sqlite3.connect(path, timeout=10)) as connection:
-            if connection.execute("PRAGMA integrity_check").fetchall() != [("ok",)]:
-                raise history.Corrupt(f"{path}: integrity_check")
-            made = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            rows = connection.execute("SELECT count(*) FROM x").fetchone()[0] if made else 0
-        if rows not in (0, 3, 4) or (made and rows == 0) or (path == young and rows == 4):
-            raise history.Corrupt(f"{path} has {rows} rows")
-        if rows == 0:
-            return -1
-        return 0 if path == young else rows - 2
+        least = min(done, len(life.stages) - 1 - life.removals)
+        allowed = life.stages[max(least, 0):begun + 1] + ([{}] if done == -1 else [])
+        if there not in allowed:
+            raise Lost(f"databases {key} on {node.name}: {there} is there, stage {done} was acknowledged and {begun} "
+                       f"begun of {life.stages}")
 
     # --- with the replica
     def check_refusal(self):
