@@ -110,6 +110,13 @@ def finish(process, timeout=600):
     return json.loads(output)
 
 
+def copy_in(node, source, name):
+    """Copies a database file into a node's mount, holes as holes; returns when the node has taken it over."""
+    subprocess.run(["cp", "--sparse=always", source, node.path(name)], check=True)
+    support.wait_until(lambda: node.txid(name) > 0, 300, f"{name} to be taken over", node.log)
+    node.execute(name, "PRAGMA user_version=1")
+
+
 def in_turns(rounds, places, measure):
     """{place: [measure(what), ...]}; each round begins with another place, so that drift hits all alike."""
     names = list(places)

@@ -83,9 +83,9 @@ class Axes:
                 yield line(self.left, self.y_at(tick), self.left + self.width, self.y_at(tick), "grid")
                 yield text(self.left - 6, self.y_at(tick) + 4, short(tick), "small right")
 
-    def curve(self, points, colour):
+    def curve(self, points, colour, width=2):
         places = " ".join(f"{self.x_at(x):.1f},{self.y_at(max(y, self.low)):.1f}" for x, y in points)
-        return f'<polyline points="{places}" fill="none" stroke="{colour}" stroke-width="2"/>'
+        return f'<polyline points="{places}" fill="none" stroke="{colour}" stroke-width="{width}"/>'
 
 
 def distribution(figures):
@@ -103,15 +103,14 @@ def distribution(figures):
         parts += [line(axes.x_at(nines(share)), axes.top, axes.x_at(nines(share)), axes.top + axes.height, "grid"),
                   text(axes.x_at(nines(share)), axes.top + axes.height + 16, name, "small middle")]
     for i, figure in enumerate(shown):
-        parts += [axes.curve([(nines(x), y) for x, y in figure["series"]], COLOURS[i % len(COLOURS)]),
-                  text(axes.left + 12 + 250 * (i % 2), axes.top + 18 + 16 * (i // 2), "", "small")]
+        parts.append(axes.curve([(nines(x), y) for x, y in figure["series"]], COLOURS[i % len(COLOURS)]))
     return svg(730, 410 + 18 * len(shown), [*parts, *legend(shown, 410)])
 
 
 def legend(shown, y):
     for i, figure in enumerate(shown):
         yield f'<rect x="60" y="{y + 18 * i - 10}" width="12" height="12" fill="{COLOURS[i % len(COLOURS)]}"/>'
-        yield text(80, y + 18 * i, figure["title"])
+        yield text(80, y + 18 * i, figure["title"].replace(", p50", ""))
 
 
 def growth(figures):
@@ -119,19 +118,19 @@ def growth(figures):
     shown = [figure for figure in figures if figure["key"].startswith("growth") and figure["series"]]
     if not shown:
         return None
-    parts = [text(10, 20, "A commit as things grow: cost relative to the smallest; the goal is below 1.1")]
+    parts = [text(10, 20, "A commit as things grow: cost relative to the smallest; the red line is the goal")]
     for i, figure in enumerate(shown):
         first = figure["series"][0][1]
         relative = [y / first for _, y in figure["series"]]
-        axes = Axes(60 + 300 * i, 60, 220, 240, min(0.5, *relative), max(2, *relative))
-        last = max(len(relative) - 1, 1)
-        parts += [text(axes.left, 48, figure["title"].split(",")[1].strip()),
-                  *axes.frame([0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2, 3, 5, 10, 20, 50]),
-                  axes.curve([(n / last, y) for n, y in enumerate(relative)], COLOURS[i % len(COLOURS)])]
-        for n, (x, y) in enumerate(figure["series"]):
-            parts += [text(axes.x_at(n / last), 318, f"{x:,}", "small middle"),
-                      text(axes.x_at(n / last), axes.y_at(relative[n]) - 6, f"{y:.1f} us", "small middle")]
-    return svg(60 + 300 * len(shown), 335, parts)
+        axes = Axes(50 + 380 * i, 60, 310, 240, min(0.5, *relative), max(2, *relative) * 1.1)
+        places = [0.1 + 0.8 * n / max(len(relative) - 1, 1) for n in range(len(relative))]
+        parts += [text(axes.left, 48, figure["title"]), *axes.frame([0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 50]),
+                  axes.curve([(0, 1.1), (1, 1.1)], "#cc3311", width=1),
+                  axes.curve([*zip(places, relative)], COLOURS[i % len(COLOURS)])]
+        for place, above, (x, y) in zip(places, relative, figure["series"]):
+            parts += [text(axes.x_at(place), 318, f"{x:,}", "small middle"),
+                      text(axes.x_at(place), axes.y_at(above) - 8, f"{y:.1f} us", "small middle")]
+    return svg(40 + 380 * len(shown), 335, parts)
 
 
 def all_of(figures):

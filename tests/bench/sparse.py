@@ -5,7 +5,8 @@ import contextlib
 import pathlib
 import sqlite3
 import struct
-import subprocess
+
+from bench import copy_in
 
 PAGE = 4096
 LEAVES = PAGE // 4 - 8  # of a trunk page, as SQLite fills them
@@ -41,10 +42,8 @@ def add_free_pages(path, last):
 
 
 def put(node, directory, name, mib):
-    """Such a database in a node's mount; its holes stay holes."""
+    """Such a database in a node's mount."""
     source = pathlib.Path(directory) / f"source-{name}"
     make(source, mib)
-    subprocess.run(["cp", "--sparse=always", source, node.path(name)], check=True)
+    copy_in(node, source, name)
     source.unlink()
-    # The first write waits until the node has taken the copy over.
-    node.execute(name, "INSERT INTO bench(value) VALUES(randomblob(100))")

@@ -41,7 +41,9 @@ std::int64_t prepare(const Options& options) {
 }
 
 Values::Values(std::int64_t size, std::uint64_t seed)
-    : size_(size), random_(static_cast<unsigned>(seed)), bytes_(static_cast<std::size_t>(size) + kPieces, '\0') {
+    : size_(size),
+      random_(static_cast<unsigned>(seed)),
+      bytes_(static_cast<std::size_t>(size) + kPieces, '\0') {
   std::mt19937_64 random(seed);
   for (char& byte : bytes_) byte = static_cast<char>(random());
 }
@@ -79,9 +81,12 @@ std::uint64_t Application::perform(Kind kind) {
 
 bool Application::try_once(Kind kind) {
   switch (kind) {
-    case Kind::kRead: return read_->bind(1, any_row()).try_run();
-    case Kind::kScan: return scan_->try_run();
-    case Kind::kWrite: return try_write();
+    case Kind::kRead:
+      return read_->bind(1, any_row()).try_run();
+    case Kind::kScan:
+      return scan_->try_run();
+    case Kind::kWrite:
+      return try_write();
   }
   return true;
 }

@@ -11,8 +11,8 @@
 
 namespace rillfs::bench {
 
-/// Makes the table unless it is there, and sets the journal mode unless nothing will be written. Returns how many
-/// rows there are.
+/// Makes the table unless it is there, and sets the journal mode unless nothing will be written. Returns how
+/// many rows there are.
 std::int64_t prepare(const Options& options);
 
 /// Random bytes of one size, a different piece each time, without making them anew. Threads: one.

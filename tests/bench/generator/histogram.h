@@ -1,6 +1,6 @@
-// Latencies in buckets of equal relative width, as HdrHistogram has them: exact up to 127 ns, then 128 buckets for
-// each power of two, so that a percentile is at most 0.8 % above the true one. Of a fixed size and without
-// pointers, so that it can lie in memory that processes share. Threads: one at a time.
+// Latencies in buckets of equal relative width, as HdrHistogram has them: exact up to 127 ns, then 128
+// buckets for each power of two, so that a percentile is at most 0.8 % above the true one. Of a fixed size
+// and without pointers, so that it can lie in memory that processes share. Threads: one at a time.
 #pragma once
 
 #include <array>

@@ -31,7 +31,9 @@ const char* kExamples = R"(Examples:
 
 void add_load(CLI::App& app, Options& out) {
   app.add_option("--processes", out.processes, "Processes")->check(CLI::Range(1, 256))->capture_default_str();
-  app.add_option("--threads", out.threads, "Threads of each")->check(CLI::Range(1, 256))->capture_default_str();
+  app.add_option("--threads", out.threads, "Threads of each")
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str();
   app.add_option("--reads", out.reads_percent, "Point SELECTs, percent of transactions")
       ->check(CLI::Range(0, 100))
       ->capture_default_str();
@@ -65,11 +67,14 @@ void add_database(CLI::App& app, Options& out) {
       ->capture_default_str();
   app.add_option("--checkpoint", out.checkpoint_pages, "As in PRAGMA wal_autocheckpoint; 0: never")
       ->capture_default_str();
-  app.add_option("--busy-timeout", out.busy_timeout_ms, "Milliseconds to wait for locks")->capture_default_str();
+  app.add_option("--busy-timeout", out.busy_timeout_ms, "Milliseconds to wait for locks")
+      ->capture_default_str();
 }
 
 void add_run(CLI::App& app, Options& out) {
-  app.add_option("--duration", out.duration_s, "Seconds to measure")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--duration", out.duration_s, "Seconds to measure")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   app.add_option("--warm-up", out.warm_up_s, "Seconds before that, not measured")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
@@ -88,7 +93,9 @@ Parsed parse(int argc, char** argv) {
   Options& out = parsed.options;
   CLI::App app(kAbout, "rillfs-bench");
   app.footer(kExamples);
-  app.add_option("DIRECTORY", out.directory, "Where the database is")->required()->check(CLI::ExistingDirectory);
+  app.add_option("DIRECTORY", out.directory, "Where the database is")
+      ->required()
+      ->check(CLI::ExistingDirectory);
   add_load(app, out);
   add_database(app, out);
   add_run(app, out);

@@ -38,13 +38,20 @@ double per_second(const Results& results) {
 }
 
 json settings(const Options& o) {
-  return {{"directory", o.directory},       {"processes", o.processes},
-          {"threads", o.threads},           {"reads_percent", o.reads_percent},
-          {"scans_percent", o.scans_percent}, {"write", o.write},
-          {"transaction_rows", o.transaction_rows}, {"value_bytes", o.value_bytes},
-          {"journal_mode", o.journal_mode}, {"synchronous", o.synchronous},
-          {"rate", o.rate},                 {"duration_s", o.duration_s},
-          {"warm_up_s", o.warm_up_s},       {"seed", o.seed}};
+  return {{"directory", o.directory},
+          {"processes", o.processes},
+          {"threads", o.threads},
+          {"reads_percent", o.reads_percent},
+          {"scans_percent", o.scans_percent},
+          {"write", o.write},
+          {"transaction_rows", o.transaction_rows},
+          {"value_bytes", o.value_bytes},
+          {"journal_mode", o.journal_mode},
+          {"synchronous", o.synchronous},
+          {"rate", o.rate},
+          {"duration_s", o.duration_s},
+          {"warm_up_s", o.warm_up_s},
+          {"seed", o.seed}};
 }
 
 }  // namespace
@@ -52,15 +59,19 @@ json settings(const Options& o) {
 std::string as_text(const Options& options, const Results& results) {
   char head[200];
   std::snprintf(head, sizeof head, "%llu transactions in %.2f s: %.1f a second",
-                static_cast<unsigned long long>(results.transactions()), results.seconds(), per_second(results));
+                static_cast<unsigned long long>(results.transactions()), results.seconds(),
+                per_second(results));
   std::string text = head;
   if (options.rate > 0) {
     std::snprintf(head, sizeof head, " of %.1f asked for; %llu never started", options.rate,
                   static_cast<unsigned long long>(results.not_started));
     text += head;
   }
-  if (results.locked > 0) text += "; repeated because the database was locked: " + std::to_string(results.locked);
-  text += "\n\nmicroseconds         count        mean         p50         p90         p99       p99.9         max\n";
+  if (results.locked > 0)
+    text += "; repeated because the database was locked: " + std::to_string(results.locked);
+  text +=
+      "\n\nmicroseconds         count        mean         p50         p90         p99       p99.9         "
+      "max\n";
   for (std::size_t i = 0; i < kKinds; ++i) {
     const Measured& measured = results.kinds[i];
     if (measured.service.count() == 0) continue;
@@ -71,12 +82,9 @@ std::string as_text(const Options& options, const Results& results) {
 }
 
 std::string as_json(const Options& options, const Results& results) {
-  json out{{"settings", settings(options)},
-           {"transactions", results.transactions()},
-           {"seconds", results.seconds()},
-           {"per_second", per_second(results)},
-           {"not_started", results.not_started},
-           {"locked", results.locked}};
+  json out{{"settings", settings(options)},      {"transactions", results.transactions()},
+           {"seconds", results.seconds()},       {"per_second", per_second(results)},
+           {"not_started", results.not_started}, {"locked", results.locked}};
   for (std::size_t i = 0; i < kKinds; ++i) {
     const Measured& measured = results.kinds[i];
     if (measured.service.count() == 0) continue;

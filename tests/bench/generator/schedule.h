@@ -1,7 +1,7 @@
-// When operations are meant to start. With a rate the times are fixed beforehand, whatever the system under load
-// does, and latency counts from them: an operation that waited for a slow one before it was slow itself. (Timing
-// from the moment of sending leaves these out: "coordinated omission".) Without a rate the next one starts when
-// the one before has ended. Threads: one.
+// When operations are meant to start. With a rate the times are fixed beforehand, whatever the system under
+// load does, and latency counts from them: an operation that waited for a slow one before it was slow itself.
+// (Timing from the moment of sending leaves these out: "coordinated omission".) Without a rate the next one
+// starts when the one before has ended. Threads: one.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +10,8 @@ namespace rillfs::bench {
 
 class Schedule {
  public:
-  /// `rate`: operations a second of all workers together; 0 for as fast as they go. This is worker `worker` of
-  /// `workers`; together they have the times begin_ns, begin_ns + 1/rate, ... in turns.
+  /// `rate`: operations a second of all workers together; 0 for as fast as they go. This is worker `worker`
+  /// of `workers`; together they have the times begin_ns, begin_ns + 1/rate, ... in turns.
   Schedule(std::int64_t begin_ns, double rate, std::uint64_t worker, std::uint64_t workers)
       : begin_ns_(begin_ns), rate_(rate), next_(worker), workers_(workers) {}
 

@@ -26,7 +26,8 @@ struct Gate {
 
 template <class T>
 T* shared_array(std::size_t count) {
-  void* memory = ::mmap(nullptr, sizeof(T) * count, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  void* memory =
+      ::mmap(nullptr, sizeof(T) * count, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) give_up("no shared memory");
   T* first = static_cast<T*>(memory);
   for (std::size_t i = 0; i < count; ++i) new (first + i) T;

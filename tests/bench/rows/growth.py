@@ -69,6 +69,6 @@ def replicas(bench):
             results = in_turns(bench.rounds, {count: primary.mountpoint}, lambda place: row.generate(
                 place, rate=RATE, duration=bench.size(4, 1), warm_up=0.5)["kinds"]["write"]["service"]["p50_us"])
             costs[count] = results[count]
-        yield slope("growth.replicas", f"commit at {RATE} tx/s, 0 to 8 replicas on this machine, p50", counts, costs,
+        yield slope("growth.replicas", f"commit, 0 to 8 replicas at {RATE} tx/s, p50", counts, costs,
                     "all nodes on the same processors")
 

@@ -6,7 +6,7 @@ import subprocess
 import time
 
 import sparse
-from bench import Row, drop_caches
+from bench import Row, copy_in, drop_caches
 from figures import at_most, measured
 
 
@@ -15,7 +15,9 @@ def run(bench):
         with Row(bench, "restart") as row:
             node = row.node("primary")
             if real:
-                row.generate(node.mountpoint, transactions=1, rows=mib * 256, value_size=3900)
+                row.generate(row.native, transactions=1, rows=mib * 256, value_size=3900)
+                copy_in(node, row.native / "bench.db", "bench.db")
+                (row.native / "bench.db").unlink()
             else:
                 sparse.put(node, row.directory, "bench.db", mib)
             kind = "random content" if real else "sparse: free pages that take no room on the disk"

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import time
 
-from bench import Row, drop_caches, finish
+from bench import Row, copy_in, drop_caches, finish
 from figures import at_least, at_most, compared
 from rows.follow import until_equal
 
@@ -16,7 +16,9 @@ def run(bench):
     mib = bench.size(2048, 256)
     with Row(bench, "snapshot") as row:
         primary = row.node("primary")
-        row.generate(primary.mountpoint, database="large.db", transactions=1, rows=mib * 256, value_size=3900)
+        row.generate(row.native, transactions=1, rows=mib * 256, value_size=3900)
+        copy_in(primary, row.native / "bench.db", "large.db")
+        (row.native / "bench.db").unlink()
         row.generate(primary.mountpoint, transactions=1)
         size = primary.path("large.db").stat().st_size / 2**20
         copies, snapshots = [], []

@@ -1,4 +1,5 @@
-// Goal: percentiles that are the true ones, but for the width of a bucket. Method: compared with sorted values.
+// Goal: percentiles that are the true ones, but for the width of a bucket. Method: compared with sorted
+// values.
 #include "tests/bench/generator/histogram.h"
 
 #include <gtest/gtest.h>
@@ -45,7 +46,8 @@ TEST(Histogram, PercentilesAreAtMostABucketTooHighAndNeverTooLow) {
   for (const double share : {0.0, 0.001, 0.1, 0.5, 0.9, 0.99, 0.999, 0.99999, 1.0}) {
     const std::int64_t expected = true_percentile(values, share);
     EXPECT_GE(histogram.percentile(share), expected) << share;
-    EXPECT_LE(static_cast<double>(histogram.percentile(share)), static_cast<double>(expected) * 1.008 + 1) << share;
+    EXPECT_LE(static_cast<double>(histogram.percentile(share)), static_cast<double>(expected) * 1.008 + 1)
+        << share;
   }
   EXPECT_EQ(histogram.min(), values.front());
   EXPECT_EQ(histogram.max(), values.back());

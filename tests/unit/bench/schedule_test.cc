@@ -31,7 +31,8 @@ TEST(Schedule, WorkersTakeTurnsAndTogetherHaveEachTimeOnce) {
     for (int i = 0; i < 4; ++i) times.push_back(schedule.next(0));
   }
   std::sort(times.begin(), times.end());
-  for (std::size_t i = 0; i < times.size(); ++i) EXPECT_EQ(times[i], static_cast<std::int64_t>(i) * 2'000'000);
+  for (std::size_t i = 0; i < times.size(); ++i)
+    EXPECT_EQ(times[i], static_cast<std::int64_t>(i) * 2'000'000);
 }
 
 TEST(Schedule, AnUnevenRateDoesNotDrift) {
