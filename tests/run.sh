@@ -45,7 +45,7 @@ groups=(build run test)
 [ $bundled_fuse = OFF ] || build+=-fuse groups+=(bundled-fuse)
 bash deploy/install-packages.sh "${groups[@]}"
 targets=(rillfs)
-[ $unit = no ] || targets+=(unit_replication unit_fs unit_cmd unit_fuzz)
+[ $unit = no ] || targets+=(unit_replication unit_fs unit_cmd unit_fuzz unit_bench)
 mkdir -p "$build"
 log=$build/tests-build.log
 echo "building in $build (all output: $log)"
@@ -75,7 +75,7 @@ unit() {
   return 1
 }
 if [ $unit = yes ]; then
-  for part in replication fs cmd fuzz; do
+  for part in replication fs cmd fuzz bench; do
     echo "unit tests: $part"
     unit $part 0 2 &
     first=$!

@@ -36,6 +36,7 @@ class Connection {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
+  const std::string& path() const { return path_; }
   void run(const std::string& sql) {
     if (sqlite3_exec(db_, sql.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK) fail(sql);
   }
@@ -69,6 +70,10 @@ class Statement {
     sqlite3_bind_text(statement_, index, value.data(), static_cast<int>(value.size()), SQLITE_STATIC);
     return *this;
   }
+  Statement& bind_blob(int index, const char* data, std::int64_t size) {
+    sqlite3_bind_blob64(statement_, index, data, static_cast<sqlite3_uint64>(size), SQLITE_STATIC);
+    return *this;
+  }
   /// Runs it to its end; returns the first column of its last row.
   std::int64_t run() {
     std::int64_t value = 0;
@@ -77,6 +82,16 @@ class Statement {
     if (sqlite3_reset(statement_) != SQLITE_OK || code != SQLITE_DONE)
       connection_.fail(sqlite3_sql(statement_));
     return value;
+  }
+  /// As run, without a value. False: the database stayed locked for longer than the busy timeout.
+  bool try_run() {
+    int code = SQLITE_ROW;
+    while ((code = sqlite3_step(statement_)) == SQLITE_ROW) {
+    }
+    sqlite3_reset(statement_);
+    if ((code & 0xff) == SQLITE_BUSY) return false;
+    if (code != SQLITE_DONE) connection_.fail(sqlite3_sql(statement_));
+    return true;
   }
   /// Runs it up to its first row and leaves it there: the read transaction stays open.
   void hold() {

@@ -10,16 +10,13 @@ int main(int argc, char** argv) {
     const char* name;
     std::size_t words_min;
     int (*run)(const Words&);
-  } commands[] = {{"fill", 3, fill},
-                  {"compare", 4, compare},
-                  {"visible", 5, visible},
-                  {"requests", 4, requests},
-                  {"start", 3, start}};
+  } commands[] = {
+      {"fill", 3, fill}, {"compare", 4, compare}, {"visible", 5, visible}, {"requests", 4, requests}};
   const Words words(argv + (argc > 2 ? 2 : argc), argv + argc);
   for (const auto& command : commands) {
     if (argc > 1 && std::strcmp(argv[1], command.name) == 0 && words.size() >= command.words_min)
       return command.run(words);
   }
-  std::fprintf(stderr, "usage: bench_load fill|compare|visible|requests|start ..., see measurements.h\n");
+  std::fprintf(stderr, "usage: bench_load fill|compare|visible|requests ..., see measurements.h\n");
   return 2;
 }

@@ -17,7 +17,5 @@ int compare(const Words& words);
 int visible(const Words& words);
 /// requests select|insert PATH OPS COMMAND...     requests to the daemon; COMMAND prints its status as JSON
 int requests(const Words& words);
-/// start PATH LOG COMMAND...                      from starting a daemon to the first row out of PATH
-int start(const Words& words);
 
 }  // namespace rillfs::bench

@@ -18,7 +18,8 @@ struct Load {
   std::string pragmas;
   std::string create;
   const char* sql;
-  std::function<void(Statement&, std::int64_t)> operate;
+  std::function<void(Statement&, std::int64_t i, std::int64_t rows)> operate;
+  bool of_filled = false;  // of table t, which `fill` has made
 };
 
 /// Spread over the whole table, the same sequence everywhere.
@@ -31,14 +32,25 @@ std::int64_t scattered(std::int64_t i, std::int64_t rows) {
 Load load_of(const std::string& name) {
   static const std::string kRow(100, 'r');
   const std::string into = "CREATE TABLE IF NOT EXISTS log(id INTEGER PRIMARY KEY, value TEXT)";
-  const auto insert = [](Statement& statement, std::int64_t) { statement.bind(1, kRow).run(); };
+  const auto insert = [](Statement& statement, std::int64_t, std::int64_t) { statement.bind(1, kRow).run(); };
   const char* insertion = "INSERT INTO log(value) VALUES(?)";
   if (name == "select")
     return {"", "", "SELECT id, value FROM t WHERE id=?",
-            [](Statement& statement, std::int64_t i) { statement.bind(1, scattered(i, 100'000)).run(); }};
+            [](Statement& statement, std::int64_t i, std::int64_t rows) {
+              statement.bind(1, scattered(i, rows)).run();
+            },
+            true};
   if (name == "scan")
     return {"", "", "SELECT sum(length(value)) FROM t",
-            [](Statement& statement, std::int64_t) { statement.run(); }};
+            [](Statement& statement, std::int64_t, std::int64_t) { statement.run(); }, true};
+  if (name == "update" || name == "update-no-checkpoint")
+    return {"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=" +
+                std::string(name == "update" ? "1000" : "0"),
+            "", "UPDATE t SET value=printf('%0*d', length(value), ?) WHERE id=?",
+            [](Statement& statement, std::int64_t i, std::int64_t rows) {
+              statement.bind(1, i).bind(2, scattered(i, rows)).run();
+            },
+            true};
   if (name == "insert-wal-normal")
     return {"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL", into, insertion, insert};
   if (name == "insert-wal-full")
@@ -55,10 +67,12 @@ struct Place {
     connection.run(load.pragmas);
     if (!load.create.empty()) connection.run(load.create);
     statement = std::make_unique<Statement>(connection, load.sql);
+    if (load.of_filled) rows = Statement(connection, "SELECT max(id) FROM t").run();
   }
   std::string name;
   Connection connection;
   std::unique_ptr<Statement> statement;
+  std::int64_t rows = 0;
   std::int64_t next = 0;
   std::vector<double> us;
 };
@@ -72,7 +86,7 @@ double median(std::vector<double> values) {
 /// Microseconds an operation.
 double round_of(Place& place, const Load& load, std::int64_t operations) {
   const std::int64_t begin = now_ns();
-  for (std::int64_t i = 0; i < operations; ++i) load.operate(*place.statement, place.next++);
+  for (std::int64_t i = 0; i < operations; ++i) load.operate(*place.statement, place.next++, place.rows);
   return static_cast<double>(now_ns() - begin) / 1000.0 / static_cast<double>(operations);
 }
 
