@@ -5,6 +5,8 @@ LiteFS: a primary and, where replicas count, a replica, each with a static lease
 no live replica to read from."""
 
 import contextlib
+import re
+import shutil
 import subprocess
 
 import support
@@ -72,6 +74,16 @@ def start_litestream(row):
     (directory / "litestream.yml").write_text(LITESTREAM.format(directory=directory))
     spawn(row, directory, [row.bench.litestream, "replicate", "-config", directory / "litestream.yml"])
     return directory / "dbs"
+
+
+def put(row, source, path):
+    """Copies a database to `path` in one of these directories (by LiteFS's own import: through its mount it would take
+    very long)."""
+    config = path.parent.parent / "litefs.yml"
+    if not config.exists():
+        return shutil.copyfile(source, path)
+    address = re.search(r'addr: "(.*)"', config.read_text())[1]
+    return support.run(row.bench.litefs, "import", "-url", f"http://{address}", "-name", path.name, source, timeout=900)
 
 
 def spawn(row, directory, command, mountpoint=None):

@@ -56,7 +56,8 @@ def measure(bench, name, rows, support):
                 f", {figure.ratio_name} {figure.ratio:.3f}" if figure.ratio is not None else ""))
     except Exception as failure:
         traceback.print_exc()
-        error = (str(failure).splitlines() or [repr(failure)])[0]
+        said = [line for line in str(failure).splitlines() if line.strip()] or [repr(failure)]
+        error = said[-1][:300]  # (of a program that failed: what it said last)
     finally:
         support.watch.tell("done")
     say(f"{name}: {time.monotonic() - begun:.0f} s")

@@ -18,7 +18,7 @@ def run(bench):
             if name in primaries:
                 copy_in(primaries[name], paths["native"], "large.db")
             elif name != "native":
-                row.fill(path, "WAL", mib * 256, 3900)
+                others.put(row, paths["native"], path)
         # One checkpoint is made for about 1000 transactions.
         rounds, operations = bench.size((7, 5000), (5, 3000))
         with_them = row.compare("update", rounds, operations, paths)
