@@ -331,6 +331,7 @@ class Database : public std::enable_shared_from_this<Database> {
   // database_state.cc
   Result<void> make_replicated() RILL_REQUIRES(mutex_);
   Result<void> require_writable() const RILL_REQUIRES(mutex_);
+  /// The content moves on. Whoever is done with it tells others (Environment::changed).
   void publish() RILL_REQUIRES(mutex_);
   void fail(const Error& error) RILL_REQUIRES(mutex_);
   Result<void> save_info() const RILL_REQUIRES(mutex_);

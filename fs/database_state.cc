@@ -174,7 +174,6 @@ void Database::publish() {
     last_commit_ms_ = log_->end().timestamp_ms;
   }
   if (first) environment_.registered(shared_from_this(), info_.id);
-  environment_.changed(info_.id);
 }
 
 stream::DatabaseState Database::state() const {

@@ -85,12 +85,20 @@ Result<void> Database::catch_up() {
 Result<Database::Drained> Database::drain_locked(Look look) {
   if (source_ != Source::kTail || !wal_ || !captures(Caller::kApplication)) return Drained{};
   if (has_unlogged_writes()) return Drained{.reconciles = true};
-  RILL_ASSIGN(const bool anew, look_at_generation());
-  const std::uint32_t before = scanner_.read_frames();
-  if (auto committed = commit_followed(look); !committed) {
+  RILL_ASSIGN(bool anew, look_at_generation());
+  std::uint32_t before = scanner_.read_frames();
+  for (;;) {
+    auto committed = commit_followed(look);
+    if (committed) break;
     if (committed.error().code != ErrorCode::kPositionMismatch) return std::move(committed).error();
-    committed_frames_are_gone(committed.error());
-    return Drained{.reconciles = true};
+    // SQLite may just have started the WAL anew, after all of it had been committed here.
+    RILL_ASSIGN(const bool again, look_at_generation());
+    if (!again) {
+      committed_frames_are_gone(committed.error());
+      return Drained{.reconciles = true};
+    }
+    anew = true;
+    before = scanner_.read_frames();
   }
   return Drained{.moved = anew || scanner_.read_frames() != before,
                  .open = scanner_.read_frames() - scanner_.committed_frames(),
@@ -120,16 +128,23 @@ Result<bool> Database::look_at_generation() {
 
 Result<void> Database::commit_followed(Look look) {
   const WalView view(*wal_);
-  for (;;) {
-    RILL_ASSIGN(auto transaction, scanner_.follow(view, look == Look::kThorough));
-    if (!transaction) return {};
+  RILL_TRY(scanner_.look_again(view, look == Look::kThorough));
+  bool any = false;
+  auto commit_next = [&]() RILL_REQUIRES(mutex_) -> Result<bool> {
+    RILL_ASSIGN(auto transaction, scanner_.follow(view));
+    if (!transaction) return false;
     failpoint::reach("tail.commit.before");
     if (auto writable = require_writable(); !writable) {
       scanner_.refuse();
-      return writable;
+      return std::move(writable).error();
     }
     RILL_TRY(commit_wal(view, *transaction));
-  }
+    return any = true;
+  };
+  auto more = commit_next();
+  while (more && *more) more = commit_next();
+  if (any) environment_.changed(info_.id);
+  return more ? Result<void>() : std::move(more).error();
 }
 
 void Database::committed_frames_are_gone(const Error& error) {
@@ -210,6 +225,7 @@ Result<void> Database::take_from_wal_locked() {
   RILL_TRY(sync_log());
   failpoint::reach("recovery.after_wal");
   publish();
+  environment_.changed(info_.id);
   spdlog::info("{}: the WAL had commits that were not in the log yet, to {}", info_.path,
                to_text(content_.position()));
   return {};

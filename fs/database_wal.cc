@@ -121,6 +121,7 @@ Result<void> Database::capture_wal(const WalView& view, Bytes bytes, std::uint64
   RILL_ASSIGN(auto transaction, scanner_.written(view, offset, bytes.size()));
   if (!transaction) return write_frames(bytes, offset);
   RILL_TRY(commit_wal(view, *transaction));
+  environment_.changed(info_.id);
   // One write may complete several transactions (a WAL that is copied, frames repeated to fill a sector).
   RILL_ASSIGN(transaction, scanner_.written(WalView(*wal_), scanner_.committed_end(), 0));
   return commit_all(std::move(transaction));
@@ -130,6 +131,7 @@ Result<void> Database::commit_all(std::optional<WalTransaction> transaction) {
   const WalView view(*wal_);
   while (transaction) {
     RILL_TRY(commit_wal(view, *transaction));
+    environment_.changed(info_.id);
     RILL_ASSIGN(transaction, scanner_.written(view, scanner_.committed_end(), 0));
   }
   return {};
@@ -170,6 +172,10 @@ Transaction Database::transaction_of(const WalView& view, const WalTransaction& 
     // Not written but within the new size: a free page, in an older frame or the file.
     if (it == transaction.pages.end() || it->first != pgno)
       return read_page_below(pgno, scanner_.page_size(), into);
+    if (const Bytes read = scanner_.recent_page(it->second); source_ == Source::kTail && !read.empty()) {
+      std::memcpy(into.data(), read.data(), into.size());
+      return {};
+    }
     RILL_ASSIGN(std::size_t got, view.read(into, scanner_.page_offset(it->second)));
     if (got == into.size()) return {};
     return make_error(ErrorCode::kCorrupt, "frame " + std::to_string(it->second) + " of the WAL is short");

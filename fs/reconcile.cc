@@ -167,6 +167,7 @@ Result<bool> Database::reconcile_locked() {
     failpoint::reach("reconcile.before_sync");
     RILL_TRY(sync_log());
     publish();
+    environment_.changed(info_.id);
   }
   if (scanner_.fully_backfilled()) {
     file_holds_ = content_.position();

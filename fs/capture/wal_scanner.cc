@@ -8,6 +8,9 @@ namespace rillfs {
 namespace {
 constexpr Label kScan = "capture: read WAL";
 constexpr Label kSeal = "capture: seal WAL";
+/// Bytes that are read at once where much is to be read, and that are kept for the next time.
+constexpr std::size_t kAheadMax = 256 << 10;
+constexpr std::size_t kAheadKept = 8 << 10;
 
 /// Salts and checksum are zero: written while SQLite still meant to come back to it (wal_scanner.h).
 bool is_unsealed(Bytes frame) { return is_zero(frame.subspan(8, 16)); }
@@ -175,8 +178,10 @@ Result<std::optional<WalTransaction>> WalScanner::written(const WalView& view, s
   return next_transaction(view);
 }
 
-Result<std::optional<WalTransaction>> WalScanner::follow(const WalView& view, bool thorough) {
-  if (!header_) return std::nullopt;
+Result<void> WalScanner::look_again(const WalView& view, bool thorough) {
+  ahead_.clear();
+  if (ahead_.capacity() > kAheadKept) ahead_ = {};
+  if (!header_) return {};
   // A commit is never sealed late once it was found; one that a wal-index vouched for may be.
   if (committed_.frame != 0 && !unsealed_committed_) {
     RILL_ASSIGN(const bool same, is_still(view, committed_.frame, committed_.checksum));
@@ -185,16 +190,21 @@ Result<std::optional<WalTransaction>> WalScanner::follow(const WalView& view, bo
                                                           " of the WAL was committed, and is another");
   }
   RILL_TRY(go_back_over_rewritten(view, thorough));
-  bool read_before = !open_.empty();
+  read_before_pause_ = !open_.empty();
+  return {};
+}
+
+Result<std::optional<WalTransaction>> WalScanner::follow(const WalView& view) {
+  if (!header_) return std::nullopt;
   sqlite::FrameHeader header;
   for (;;) {
     RILL_ASSIGN(const bool valid, read_next(view, header));
     if (!valid) return std::nullopt;
     if (!header.is_commit()) continue;
-    if (!read_before) return take(header.commit);
+    if (!read_before_pause_) return take(header.commit);
     // SQLite writes a page over in place and seals later: only what has been read in one go is certain.
     refuse();
-    read_before = false;
+    read_before_pause_ = false;
   }
 }
 
@@ -230,22 +240,51 @@ Result<void> WalScanner::go_back_over_rewritten(const WalView& view, bool thorou
   return {};
 }
 
+Bytes WalScanner::in_ahead(std::uint32_t frame) const {
+  const std::uint64_t size = sqlite::frame_size(page_size());
+  if (frame < ahead_from_ || (frame - ahead_from_ + 1) * size > ahead_.size()) return {};
+  return Bytes(ahead_).subspan((frame - ahead_from_) * size, size);
+}
+
+Bytes WalScanner::recent_page(std::uint32_t frame) const {
+  const Bytes bytes = in_ahead(frame);
+  return bytes.empty() ? bytes : bytes.subspan(sqlite::kFrameHeaderSize);
+}
+
+Result<void> WalScanner::read_ahead(const WalView& view, std::uint32_t frame) {
+  const std::uint64_t size = sqlite::frame_size(page_size());
+  ahead_.resize(std::max<std::uint64_t>(1, std::min<std::uint64_t>(ahead_count_, kAheadMax / size)) * size);
+  ahead_from_ = frame;
+  RILL_ASSIGN(const std::size_t got, view.read(ahead_, sqlite::frame_offset(frame, page_size())));
+  ahead_.resize(got);
+  return {};
+}
+
 Result<bool> WalScanner::read_next(const WalView& view, sqlite::FrameHeader& header) {
   const std::uint32_t next = verified_.frame + 1;
   stopped_at_unsealed_ = false;
-  RILL_ASSIGN(const std::size_t got, view.read(frame_, sqlite::frame_offset(next, page_size())));
-  if (got < frame_.size()) return false;
-  header = sqlite::parse_frame_header(frame_);
+  if (const Bytes known = in_ahead(next); !known.empty() && take_frame(known, header)) return true;
+  // Not read yet, or before it was complete.
+  RILL_TRY(read_ahead(view, next));
+  const Bytes fresh = in_ahead(next);
+  const bool taken = !fresh.empty() && take_frame(fresh, header);
+  ahead_count_ = taken ? std::min<std::uint32_t>(ahead_count_ * 2, kAheadMax) : 1;
+  return taken;
+}
+
+bool WalScanner::take_frame(Bytes frame, sqlite::FrameHeader& header) {
+  const std::uint32_t number = verified_.frame + 1;
+  header = sqlite::parse_frame_header(frame);
   sqlite::WalChecksum running = verified_.checksum;
-  if (next <= trusted_.frame) {
+  if (number <= trusted_.frame) {
     if (header.pgno.value == 0) return false;
-    unsealed_open_ |= is_unsealed(frame_);
-    running = next == trusted_.frame ? trusted_.checksum : header.checksum;
-  } else if (!sqlite::verify_frame(frame_, header_->salts, header_->order, running)) {
-    stopped_at_unsealed_ = is_unsealed(frame_) && header.pgno.value != 0;
+    unsealed_open_ |= is_unsealed(frame);
+    running = number == trusted_.frame ? trusted_.checksum : header.checksum;
+  } else if (!sqlite::verify_frame(frame, header_->salts, header_->order, running)) {
+    stopped_at_unsealed_ = is_unsealed(frame) && header.pgno.value != 0;
     return false;
   }
-  verified_ = Point{next, running};
+  verified_ = Point{number, running};
   open_.push_back(header.pgno);
   open_sums_.push_back(header.checksum);
   return true;

@@ -74,12 +74,17 @@ class WalScanner {
   /// Bytes [offset, offset + size) have been written or are about to be; `view` shows the WAL with them.
   /// Returns the transaction that they complete, if they do: call `commit` when it is safe, or `refuse` it.
   Result<std::optional<WalTransaction>> written(const WalView& view, std::uint64_t offset, std::size_t size);
-  /// For a WAL that is written behind our back (source "tail"): reads on from what is known. Nobody says what
-  /// was written, and parts of an open transaction may have been written over since they were read. With
-  /// `thorough` the headers of all its frames are looked at again, else only the last one: then what was
-  /// written over before it may go unnoticed until something is written behind it. kPositionMismatch if the
-  /// last committed frame is not what it was.
-  Result<std::optional<WalTransaction>> follow(const WalView& view, bool thorough);
+  /// For a WAL that is written behind our back (source "tail"). Nobody says what was written, and parts of an
+  /// open transaction may have been written over since they were read. Call this before `follow`, each time
+  /// after a pause: it goes back to the first frame that has changed. With `thorough` the headers of all open
+  /// frames are looked at, else the last one's: then what was written over before it may go unnoticed until
+  /// something is written behind it. kPositionMismatch if the last committed frame is not what it was.
+  Result<void> look_again(const WalView& view, bool thorough);
+  /// Reads on from what is known, to the next complete transaction: call `commit` when it is safe, or
+  /// `refuse` it.
+  Result<std::optional<WalTransaction>> follow(const WalView& view);
+  /// The page of this frame, if `follow` has just read it.
+  Bytes recent_page(std::uint32_t frame) const;
   /// `follow` has stopped at a frame that is not sealed (yet).
   bool stopped_at_unsealed() const { return stopped_at_unsealed_; }
   /// Frames up to `max_frame`, with this checksum after it, are committed whatever they look like: a
@@ -133,6 +138,9 @@ class WalScanner {
   Result<bool> read_next(const WalView& view, sqlite::FrameHeader& header);
   Result<bool> is_still(const WalView& view, std::uint32_t frame, sqlite::WalChecksum checksum) const;
   Result<void> go_back_over_rewritten(const WalView& view, bool thorough);
+  Bytes in_ahead(std::uint32_t frame) const;
+  Result<void> read_ahead(const WalView& view, std::uint32_t frame);
+  bool take_frame(Bytes frame, sqlite::FrameHeader& header);
   Result<sqlite::WalChecksum> checksum_of(const WalView& view, std::uint32_t frame) const;
   WalTransaction take(Pgno commit);
 
@@ -150,6 +158,10 @@ class WalScanner {
   std::vector<sqlite::WalChecksum> open_sums_;  ///< `follow`: the checksums in their headers
   Point trusted_;                               ///< `follow`: committed for certain, from a wal-index
   bool stopped_at_unsealed_ = false;
+  bool read_before_pause_ = false;  ///< some of `open_` was
+  Buffer ahead_;                    ///< frames as they were in the file since the last pause
+  std::uint32_t ahead_from_ = 0;    ///< the first one
+  std::uint32_t ahead_count_ = 1;   ///< how many to read the next time
   std::vector<std::uint32_t>
       candidates_;  ///< frames beyond committed_ whose commit field is not 0, ascending
   std::unordered_map<Pgno, std::uint32_t> frames_;

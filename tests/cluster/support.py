@@ -152,11 +152,17 @@ class Node:
     def running(self):
         return self.process is not None and self.process.poll() is None
 
+    def stacks(self):
+        """Where its threads are, for who reads why it does not end."""
+        done = subprocess.run(["gdb", "-p", str(self.process.pid), "-batch", "-ex", "thread apply all bt 12"],
+                              capture_output=True, text=True, timeout=60) if shutil.which("gdb") else None
+        return done.stdout if done else "(gdb is not here)"
+
     def reap(self, timeout=15):
         try:
             code = self.process.wait(timeout)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"{self.name} does not end: {self.log()}") from None
+            raise AssertionError(f"{self.name} does not end: {self.log()}\n{self.stacks()}") from None
         watch.tell(f"gone {self.process.pid}")
         self.process = None
         return code

@@ -81,6 +81,7 @@ TEST(Config, EveryOptionCanComeFromEverySource) {
   for (const OptionDefinition& option : option_definitions()) {
     std::string name(option.name), key(option.key), sample = samples.at(option.kind);
     if (name == "log-level") sample = "debug";
+    if (name == "capture") sample = "hold";
     std::string yaml = key + ": " + sample;
     if (auto dot = key.find('.'); dot != std::string::npos)
       yaml = key.substr(0, dot) + ":\n  " + key.substr(dot + 1) + ": " + sample;

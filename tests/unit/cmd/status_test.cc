@@ -28,7 +28,10 @@ NodeStatus primary() {
   s.primary_since_ms = s.role_since_ms;
   s.data = "/d";
   s.mountpoint = "/m";
-  s.databases.push_back({"app.db", Txid{1234567}, Checksum{0x8000000000000001}, 10 << 20, 1536, "wal", 0, 0});
+  s.capture = "hold";
+  s.capture_why = "the configuration says hold";
+  s.databases.push_back(
+      {"app.db", Txid{1234567}, Checksum{0x8000000000000001}, 10 << 20, 1536, "wal", "tail", 0, 0});
   ReplicaStatus up{NodeId{2}, "db-2:20202",
                    true,      kNow - 5000,
                    3,         0,
@@ -43,12 +46,15 @@ TEST(Status, JsonHasTheDocumentedKeys) {
   EXPECT_EQ(out["node"], "0000000000001234");
   EXPECT_EQ(out["role"], "primary");
   EXPECT_EQ(out["epoch"], 7);
+  EXPECT_EQ(out["capture"], "hold");
+  EXPECT_EQ(out["capture_why"], "the configuration says hold");
   EXPECT_EQ(out["primary"], "db-1:20202");
   json database = out["databases"][0];
   EXPECT_EQ(database["name"], "app.db");
   EXPECT_EQ(database["txid"], 1234567);
   EXPECT_EQ(database["checksum"], "8000000000000001");
   EXPECT_EQ(database["size"], 10 << 20);
+  EXPECT_EQ(database["capture"], "tail");
   EXPECT_EQ(database["lag_ms"], 0);
   json replica = out["replicas"][1];
   EXPECT_EQ(replica["node"], "0000000000000003");
@@ -100,9 +106,10 @@ TEST(StatusTable, ShowsAPrimary) {
             "primary  node 0000000000001234  epoch 7  since 2026-11-21 08:04:53 UTC (1h)\n"
             "mount    /m\n"
             "address  db-1:20202\n"
+            "capture  hold: the configuration says hold\n"
             "\n"
             "DATABASE       TXID  CHECKSUM            SIZE      LOG  JOURNAL\n"
-            "app.db    1,234,567  8000000000000001  10 MiB  1.5 KiB  wal\n"
+            "app.db    1,234,567  8000000000000001  10 MiB  1.5 KiB  wal, tail\n"
             "\n"
             "REPLICA           ADDRESS     STATE             LAG  TXS  BYTES\n"
             "0000000000000002  db-2:20202  connected        3 ms    0    0 B\n"
