@@ -1,9 +1,9 @@
 // What a sync that met no room may have lost is written again.
 //
-// The kernel may have dropped the pages that it could not write, or call them clean: another sync would succeed
-// and mean nothing. So everything since the last sync that did not fail is read back, compared record by record
-// with what the log knows of itself, written to the same place and synced. What cannot be read back is lost for
-// this run: only opening the log again says what is on disk.
+// The kernel may have dropped the pages that it could not write, or call them clean: another sync would
+// succeed and mean nothing. So everything since the last sync that did not fail is read back, compared record
+// by record with what the log knows of itself, written to the same place and synced. What cannot be read back
+// is lost for this run: only opening the log again says what is on disk.
 #include "replication/log/log.h"
 #include "replication/ltx/decoder.h"
 
@@ -79,11 +79,13 @@ Result<void> Log::mend() {
 
 Result<void> Log::write_again(File& file, const Synced& from, std::uint64_t size, const LogState& end) {
   if (size - from.size > kTailSizeMax)
-    return make_error(ErrorCode::kIo, directory_ + ": too much was appended since the last sync to be mended");
+    return make_error(ErrorCode::kIo,
+                      directory_ + ": too much was appended since the last sync to be mended");
   Buffer tail(size - from.size);
   RILL_TRY(file.read_exact_at(tail, from.size, kMend));
   if (!leads(tail, from.size == 0, from.end, end, id_))
-    return make_error(ErrorCode::kIo, directory_ + ": what a failed sync was to write cannot be read any more");
+    return make_error(ErrorCode::kIo,
+                      directory_ + ": what a failed sync was to write cannot be read any more");
   RILL_TRY(file.write_at(tail, from.size, kMend));
   return file.sync_data(kMend);
 }

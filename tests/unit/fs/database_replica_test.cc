@@ -1,5 +1,6 @@
-// Goal: taking in what a primary sends holds up nobody, and a replica's log that met no room goes on by itself.
-// Method: a captured primary's change sets and snapshot go into a second node's database, whose files fail or wait.
+// Goal: taking in what a primary sends holds up nobody, and a replica's log that met no room goes on by
+// itself. Method: a captured primary's change sets and snapshot go into a second node's database, whose files
+// fail or wait.
 #include <future>
 
 #include "unit/fs/captured_sqlite.h"
@@ -17,9 +18,9 @@ class ReplicaTakesIn : public testing::Test {
     db_->run("CREATE TABLE t(n INTEGER PRIMARY KEY, b)");
     db_->run("INSERT INTO t VALUES(0, randomblob(1000000))");
     std::filesystem::create_directories(data_.file("replica"));
-    std::filesystem::copy(data_.file("primary"), data_.file("replica"),
-                          std::filesystem::copy_options::recursive |
-                              std::filesystem::copy_options::overwrite_existing);
+    std::filesystem::copy(
+        data_.file("primary"), data_.file("replica"),
+        std::filesystem::copy_options::recursive | std::filesystem::copy_options::overwrite_existing);
     replica_.environment().primary = false;
     ASSERT_TRUE(replica_.start());
     for (int i = 1; i <= 3; ++i) db_->run("INSERT INTO t VALUES(" + std::to_string(i) + ", 'later')");

@@ -1,5 +1,5 @@
-// Goal: what replicas hold of a primary's log is bounded. Method: cursors as the publisher has them, over a captured
-// primary with a log that forgets at once, and commits that go on.
+// Goal: what replicas hold of a primary's log is bounded. Method: cursors as the publisher has them, over a
+// captured primary with a log that forgets at once, and commits that go on.
 #include "unit/fs/captured_sqlite.h"
 
 namespace rillfs::test {

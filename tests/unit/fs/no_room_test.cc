@@ -1,6 +1,6 @@
-// Goal: want of room that is told late, at a sync of the log or when some of a commit is in the file already, costs
-// nothing that was acknowledged, and is over when there is room, without a restart. Method: real SQLite on a captured
-// primary whose files fail once, at each such call.
+// Goal: want of room that is told late, at a sync of the log or when some of a commit is in the file already,
+// costs nothing that was acknowledged, and is over when there is room, without a restart. Method: real SQLite
+// on a captured primary whose files fail once, at each such call.
 #include "unit/fs/captured_sqlite.h"
 #include "unit/support/faulty_file_system.h"
 

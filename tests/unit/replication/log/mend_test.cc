@@ -1,5 +1,5 @@
-// Goal: a log whose sync met no room is as good as before once there is some, and never says that something is
-// durable that may be lost. Method: syncs that fail, and what the kernel may do to the pages afterwards.
+// Goal: a log whose sync met no room is as good as before once there is some, and never says that something
+// is durable that may be lost. Method: syncs that fail, and what the kernel may do to the pages afterwards.
 #include "log_fixture.h"
 
 namespace rillfs::log {
