@@ -26,6 +26,7 @@ ParkedKind kind_of(const std::string& name) {
   const std::string rest = name.substr(kIdDigits + 1);
   if (rest.starts_with("damaged")) return ParkedKind::kDamaged;
   if (rest.starts_with("without-file")) return ParkedKind::kWithoutFile;
+  if (rest.starts_with("not-taken-over")) return ParkedKind::kNotTakenOver;
   return ParkedKind::kBranch;
 }
 
@@ -37,6 +38,8 @@ const char* text_of(ParkedKind kind) {
       return "damaged database";
     case ParkedKind::kWithoutFile:
       return "log without its file";
+    case ParkedKind::kNotTakenOver:
+      return "content that was not taken over";
     case ParkedKind::kOther:
       break;
   }
@@ -138,8 +141,10 @@ Result<void> export_parked(FileSystem& files, const std::string& data, const std
   const std::string from = directory_of(data) + "/" + name;
   if (!parked.has_database) return export_change_sets(files, from, target);
   // First, so that the database never stands there without it.
-  RILL_ASSIGN(bool wal, files.exists(from + "/database-wal", kParked));
-  if (wal) RILL_TRY(export_file(files, from + "/database-wal", target + "-wal"));
+  for (const char* suffix : {"-wal", "-journal"}) {
+    RILL_ASSIGN(bool there, files.exists(from + "/database" + suffix, kParked));
+    if (there) RILL_TRY(export_file(files, from + "/database" + suffix, target + suffix));
+  }
   return export_file(files, from + "/database", target);
 }
 

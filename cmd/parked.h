@@ -16,7 +16,7 @@
 
 namespace rillfs::cmd {
 
-enum class ParkedKind : std::uint8_t { kBranch, kDamaged, kWithoutFile, kOther };
+enum class ParkedKind : std::uint8_t { kBranch, kDamaged, kWithoutFile, kNotTakenOver, kOther };
 
 struct Parked {
   std::string name;      ///< of the directory in parked/

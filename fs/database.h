@@ -199,6 +199,8 @@ class Database : public std::enable_shared_from_this<Database> {
   /// writes meanwhile. The caller holds SQLite's SHARED lock on the file. False: not settled yet, try again
   /// later.
   Result<bool> reconcile();
+  /// The same before the mount is there, whatever this node is now.
+  Result<bool> reconcile_at_start();
 
   // --- snapshots and streaming
   // -------------------------------------------------------------------------------
@@ -215,8 +217,8 @@ class Database : public std::enable_shared_from_this<Database> {
   std::uint32_t page_size() const;
   std::string directory() const RILL_EXCLUDES(mutex_);      ///< dbs/<id>
   std::string log_directory() const RILL_EXCLUDES(mutex_);  ///< dbs/<id>/log
-  /// A reader needs the log after `txid` (any number of readers; 0 takes the pin away).
-  void pin_log(const void* reader, std::optional<Txid> after);
+  /// A reader needs a part of the log (any number of readers; nothing takes the pin away).
+  void pin_log(const void* reader, std::optional<log::Pin> pin);
 
   // --- integrity (database_check.cc says which pages can be compared)
   // --------------------------------------------------------------
@@ -320,6 +322,8 @@ class Database : public std::enable_shared_from_this<Database> {
   struct Prepared;
   Result<Prepared> append_staged() RILL_REQUIRES(mutex_);
   void show_staged(const Prepared& prepared) RILL_REQUIRES(mutex_);
+  /// Some of what is staged may be in the file: only with all of it there can it be used again.
+  void copy_later(const Prepared& prepared, const Error& why) RILL_REQUIRES(mutex_);
   /// Bytes of the file as the transaction leaves it.
   Result<std::uint64_t> staged_size() const RILL_REQUIRES(mutex_);
   Result<Transaction> staged_transaction() RILL_REQUIRES(mutex_);
@@ -330,10 +334,14 @@ class Database : public std::enable_shared_from_this<Database> {
 
   // database_state.cc
   Result<void> make_replicated() RILL_REQUIRES(mutex_);
-  Result<void> require_writable() const RILL_REQUIRES(mutex_);
+  /// Also where it was closed for want of room, and there is some again.
+  Result<void> require_writable() RILL_REQUIRES(mutex_);
   /// The content moves on. Whoever is done with it tells others (Environment::changed).
   void publish() RILL_REQUIRES(mutex_);
+  /// Closes it to writers: until the restart, or until there is room again if that is all that is missing.
   void fail(const Error& error) RILL_REQUIRES(mutex_);
+  /// Where it was closed for want of room: does what could not be done. kNoSpace while there is none.
+  Result<void> go_on() RILL_REQUIRES(mutex_);
   Result<void> save_info() const RILL_REQUIRES(mutex_);
   bool captures(Caller caller) const;
 
@@ -373,7 +381,7 @@ class Database : public std::enable_shared_from_this<Database> {
   void found_whole(Pgno pgno) RILL_EXCLUDES(checks_mutex_);
   /// A snapshot's file is here: where a page of the database file is damaged and the snapshot has it as it
   /// should be, it is put right. So no reader, of whatever transaction, meets it again.
-  Result<void> mend_file(File& snapshot, const Content& content) RILL_REQUIRES(mutex_);
+  Result<void> mend_file(File& snapshot, const Content& content) RILL_EXCLUDES(mutex_);
   /// `content_` is a snapshot's now, and was at `before`.
   void content_replaced(const Position& before) RILL_REQUIRES(mutex_, checks_mutex_);
   void note_applied(const Position& position) RILL_EXCLUDES(mutex_, checks_mutex_);
@@ -385,6 +393,9 @@ class Database : public std::enable_shared_from_this<Database> {
   Error refused(Error error) RILL_REQUIRES(mutex_);
   Result<void> append_image(const log::NewRecord& record, const stream::Sink::Image& image)
       RILL_REQUIRES(mutex_);
+  /// What replaces all that is in the log, once it is committed.
+  Result<log::Appender> begin_snapshot_record(const Content& content, const ltx::Header& header)
+      RILL_EXCLUDES(mutex_);
 
   // reconcile.cc
   Result<void> begin_unlogged_write() RILL_REQUIRES(mutex_);
@@ -428,12 +439,15 @@ class Database : public std::enable_shared_from_this<Database> {
   };
   std::optional<Prepared> prepared_ RILL_GUARDED_BY(mutex_);  ///< in the log, and not decided
   std::string failure_ RILL_GUARDED_BY(mutex_);
+  bool failure_passes_ RILL_GUARDED_BY(mutex_) = false;  ///< with room: go_on()
+  /// In the log, and not all of it in the file, for want of room: what is staged is kept until it is.
+  std::optional<Prepared> half_copied_ RILL_GUARDED_BY(mutex_);
   /// Newest position that the database file itself is known to hold.
   std::optional<Position> file_holds_ RILL_GUARDED_BY(mutex_);
   bool advancing_ RILL_GUARDED_BY(mutex_) = false;  ///< a new base is being recorded
   /// Where the log ended when the base was recorded.
   std::uint64_t base_log_offset_ RILL_GUARDED_BY(mutex_) = 0;
-  std::unordered_map<const void*, Txid> pins_ RILL_GUARDED_BY(mutex_);
+  std::unordered_map<const void*, log::Pin> pins_ RILL_GUARDED_BY(mutex_);
   std::atomic<std::uint64_t> unlogged_writes_{0};
 
   mutable Mutex published_mutex_ RILL_ACQUIRED_AFTER(mutex_);

@@ -202,10 +202,11 @@ Result<Database::PageCheck> Database::judge_page(PageDamage damage, const Result
 }
 
 Result<void> Database::mend_file(File& snapshot, const Content& content) {
-  if (content.page_size() != content_.page_size()) return {};
   Buffer page(content.page_size());
   Buffer good(content.page_size());
-  for (Pgno pgno{1}; pgno <= content.page_count() && pgno <= content_.page_count(); pgno = pgno.next()) {
+  for (Pgno pgno{1}; pgno <= content.page_count(); pgno = pgno.next()) {
+    Lock lock(mutex_);  // for a page, so that requests go on
+    if (content.page_size() != content_.page_size() || pgno > content_.page_count()) return {};
     const Checksum sum = content_.page(pgno);
     if (!sum.present() || sum != content.page(pgno) || !still_expected(pgno, sum)) continue;
     const std::uint64_t offset = (std::uint64_t{pgno.value} - 1) * page.size();

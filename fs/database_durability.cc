@@ -47,6 +47,7 @@ Result<void> Database::sync_or_take_back() {
 
 Result<void> Database::sync_log() {
   auto synced = log_->sync();
+  if (!synced) synced = log_->mend();
   if (!synced) fail(synced.error());
   return synced;
 }
@@ -73,11 +74,9 @@ Result<void> Database::make_durable() {
     log = log_;
   }
   auto synced = log->sync();
-  if (!synced) {
-    Lock lock(mutex_);
-    fail(synced.error());
-  }
-  return synced;
+  if (synced) return {};
+  Lock lock(mutex_);
+  return sync_log();
 }
 
 Result<void> Database::log_before_file() {
@@ -120,9 +119,9 @@ Result<void> Database::advance_base(bool force) {
   if (!saved) return saved;
   base_ = {holds, content.position(), content.page_size()};
   base_log_offset_ = log_->end().log_offset;
-  std::optional<Txid> pinned;
-  for (const auto& [reader, txid] : pins_) pinned = std::min(pinned.value_or(txid), txid);
-  return log_->retain(holds.txid, pinned);
+  std::vector<log::Pin> pins;
+  for (const auto& [reader, pin] : pins_) pins.push_back(pin);
+  return log_->retain(holds.txid, pins);
 }
 
 Result<void> Database::save_synced_base(log::Log& log, const Position& holds, const Content& content) {
@@ -131,7 +130,12 @@ Result<void> Database::save_synced_base(log::Log& log, const Position& holds, co
   failpoint::reach("base.before_log_sync");
   RILL_TRY(log.sync());
   failpoint::reach("base.before_file_sync");
-  RILL_TRY(file_->sync_data("base: sync database"));
+  if (auto synced = file_->sync_data("base: sync database"); !synced) {
+    // Whatever the error: pages may be lost, and the next sync would not say so.
+    Lock lock(mutex_);
+    fail(synced.error());
+    return synced;
+  }
   return save_base(environment_.files, directory(), holds, content);
 }
 

@@ -84,7 +84,7 @@ Result<void> Database::resize(std::uint64_t size, Caller caller) {
     return resize_on_replica(size);
   if (!captures(caller)) return file_->truncate(size, kWriteDatabase);
   if (journal_hot_) {
-    if (prepared_) RILL_TRY(require_writable());
+    if (prepared_ || half_copied_) RILL_TRY(require_writable());
     return staging_.resize(*file_, size);
   }
   const bool checkpoint = scanner_.header() && wal_mode_ && size != 0;
@@ -245,6 +245,7 @@ Result<void> Database::leave_as_it_is() {
 }
 
 Result<void> Database::commit_journal() {
+  if (half_copied_) RILL_TRY(require_writable());  // then it is what ends now
   if (staging_.empty()) return {};
   // Somebody removes the journal of a file that is no database yet, of an application that died while it made
   // one: then the file is whatever there is, as on a disk, until it is a database.
@@ -260,7 +261,7 @@ Result<void> Database::commit_journal() {
     if (harmless && prepared.changed) {
       if (auto revoked = committer_.revoke(*log_); !revoked) fail(revoked.error());
     }
-    if (!harmless) fail(copied.error());
+    if (!harmless) copy_later(prepared, copied.error());
     return copied;
   }
   failpoint::reach("journal.commit.after_copy");
@@ -299,8 +300,14 @@ void Database::finish_commit() {
   }
   const Prepared prepared = *std::exchange(prepared_, std::nullopt);
   bool untouched = false;
-  if (auto copied = staging_.copy_to(*file_, prepared.size, &untouched); !copied) return fail(copied.error());
+  if (auto copied = staging_.copy_to(*file_, prepared.size, &untouched); !copied)
+    return copy_later(prepared, copied.error());
   show_staged(prepared);
+}
+
+void Database::copy_later(const Prepared& prepared, const Error& why) {
+  if (why.code == ErrorCode::kNoSpace) half_copied_ = prepared;
+  fail(why);
 }
 
 void Database::revoke_commit() {

@@ -28,10 +28,9 @@ log::NewRecord record_of(const ImageSummary& image, const Position& pre, const P
   return record;
 }
 
-/// The snapshot's pages become the log's only record.
-Result<void> append_snapshot(log::Log& log, const log::NewRecord& record, const ltx::Header& header,
-                             File& file, const Content& content) {
-  RILL_ASSIGN(auto appender, log.reset(record));
+/// The snapshot's pages, which become the log's only record when it is committed.
+Result<void> write_snapshot(log::Appender& appender, const ltx::Header& header, File& file,
+                            const Content& content) {
   ltx::Encoder encoder(appender);
   RILL_TRY(encoder.begin(header));
   Buffer page(content.page_size());
@@ -41,16 +40,17 @@ Result<void> append_snapshot(log::Log& log, const log::NewRecord& record, const 
     RILL_TRY(encoder.page(pgno, page));
   }
   RILL_TRY(encoder.finish(content.position().checksum));
-  RILL_TRY(appender.commit());
-  return {};
+  return appender.sync();
 }
 
 }  // namespace
 
-// What a poisoned log refuses it refuses until the next start, a snapshot too: that is kClosed.
+// What a poisoned log refuses it refuses until the next start, a snapshot too: that is kClosed. Unless all
+// that it wants is room.
 Error Database::refused(Error error) {
-  // Out of room goes away by itself, unless a sync has met it.
-  const bool passes = (error.code == ErrorCode::kNoSpace && failure_.empty()) || log_->sync();
+  const bool room = error.code == ErrorCode::kNoSpace && (failure_.empty() || failure_passes_);
+  if (room && log_->can_be_mended()) fail(error);  // so that it is mended before the next try
+  const bool passes = room || log_->sync();
   if (!passes) {
     error = make_error(ErrorCode::kClosed, "the log takes nothing any more: " + error.message);
     fail(error);
@@ -84,6 +84,7 @@ Result<void> Database::append_image(const log::NewRecord& record, const stream::
 Result<Position> Database::receive(const stream::ChangeSetInfo& info, const stream::Sink::Image& image) {
   Lock lock(mutex_);
   if (dropped_) return make_error(ErrorCode::kPositionMismatch, info_.path + " was dropped");
+  if (failure_passes_) RILL_TRY(go_on());
   const Position here = content_.position();
   if (!info.pre.same_place(here) || info.post.epoch < here.epoch) {
     return make_error(ErrorCode::kPositionMismatch, info_.path + " is at " + to_text(here) +
@@ -118,11 +119,10 @@ Result<Position> Database::receive(const stream::ChangeSetInfo& info, const stre
   return info.post;
 }
 
+// The mutex is not held while the snapshot is written and made durable: requests go on. Nothing else is
+// appended meanwhile, since what comes from the stream for one database comes one after the other.
 Result<Position> Database::receive_snapshot(const std::string& file_path, const Content& content) {
-  Lock lock(mutex_);
-  if (dropped_) return make_error(ErrorCode::kPositionMismatch, info_.path + " was dropped");
   RILL_ASSIGN(auto file, environment_.files.open(file_path, OpenMode::kRead, "snapshot: read"));
-  if (has_damage_) RILL_TRY(mend_file(*file, content));
   ltx::Header header;
   header.page_size = content.page_size();
   header.commit = content.page_count();
@@ -130,13 +130,17 @@ Result<Position> Database::receive_snapshot(const std::string& file_path, const 
   header.max_txid = content.position().txid;
   header.timestamp_ms = environment_.clock.wall_ms();
   header.node = environment_.node;
-  ImageSummary summary{header, {}, {}};
-  log::NewRecord record = record_of(summary, content_.position(), content.position(), content.hash());
-  record.flags |= log::kSnapshot;
-  record.pre = Checksum::empty();
+  if (has_damage_) RILL_TRY(mend_file(*file, content));
+  RILL_ASSIGN(auto appender, begin_snapshot_record(content, header));
   failpoint::reach("resync.before_log");
-  if (auto appended = append_snapshot(*log_, record, header, *file, content); !appended)
-    return refused(std::move(appended).error());
+  auto appended = write_snapshot(appender, header, *file, content);
+  Lock lock(mutex_);
+  if (appended && dropped_) appended = make_error(ErrorCode::kPositionMismatch, info_.path + " was dropped");
+  if (appended) {
+    if (auto committed = appender.commit(); !committed) appended = std::move(committed).error();
+  }
+  appender.abort();  // unless it is committed
+  if (!appended) return dropped_ ? appended.error() : refused(std::move(appended).error());
   failpoint::reach("resync.after_log");
   {
     Lock checks(checks_mutex_);
@@ -147,6 +151,19 @@ Result<Position> Database::receive_snapshot(const std::string& file_path, const 
   Lock published(published_mutex_);
   published_ = {info_, content_.position(), log_->end().log_offset};
   return content_.position();
+}
+
+Result<log::Appender> Database::begin_snapshot_record(const Content& content, const ltx::Header& header) {
+  Lock lock(mutex_);
+  if (dropped_) return make_error(ErrorCode::kPositionMismatch, info_.path + " was dropped");
+  if (failure_passes_) RILL_TRY(go_on());
+  log::NewRecord record =
+      record_of(ImageSummary{header, {}, {}}, content_.position(), content.position(), content.hash());
+  record.flags |= log::kSnapshot;
+  record.pre = Checksum::empty();
+  auto appender = log_->reset(record);
+  if (!appender) return refused(std::move(appender).error());
+  return appender;
 }
 
 void Database::applying(Txid txid, std::uint64_t size) {

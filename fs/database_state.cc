@@ -125,17 +125,41 @@ bool Database::captures(Caller caller) const {
   return environment_.primary && caller == Caller::kApplication && !dropped_;
 }
 
-Result<void> Database::require_writable() const {
+Result<void> Database::require_writable() {
   if (prepared_)
     return errno_error(EBUSY, info_.path + ": a transaction over several databases is being committed");
   if (failure_.empty()) return {};
+  if (failure_passes_) return go_on();
   return errno_error(EIO, info_.path + " is closed to writers since " + failure_);
 }
 
+Result<void> Database::go_on() {
+  auto done = log_->mend();
+  bool untouched = false;
+  if (done && half_copied_) done = staging_.copy_to(*file_, half_copied_->size, &untouched);
+  if (!done && done.error().code != ErrorCode::kNoSpace) {
+    fail(done.error());
+    return done;
+  }
+  if (!done) return std::move(done).error().with(info_.path);
+  failure_.clear();
+  failure_passes_ = false;
+  spdlog::info("{}: there is room again", info_.path);
+  if (const auto copied = std::exchange(half_copied_, std::nullopt)) show_staged(*copied);
+  return {};
+}
+
 void Database::fail(const Error& error) {
-  if (!failure_.empty()) return;
-  failure_ = error.message + ". Look after the disk, then restart rillfs" +
-             (environment_.primary ? "" : "; until then it falls behind the primary");
+  const bool passes = error.code == ErrorCode::kNoSpace && (half_copied_ || (log_ && log_->can_be_mended()));
+  if (!failure_.empty() && (passes || !failure_passes_)) return;
+  failure_passes_ = passes;
+  failure_ = error.message;
+  if (passes) {
+    spdlog::error("{}: {}. It goes on when there is room", info_.path, failure_);
+    return;
+  }
+  failure_ += std::string(". Look after the disk, then restart rillfs") +
+              (environment_.primary ? "" : "; until then it falls behind the primary");
   spdlog::error("{}: {}. {}", info_.path, failure_,
                 environment_.primary
                     ? "The database is closed to writers; what was committed is safe in its log"
@@ -240,10 +264,10 @@ Content Database::content() const {
 void Database::application_opened() { application_handles_.fetch_add(1); }
 int Database::application_closed() { return application_handles_.fetch_sub(1) - 1; }
 
-void Database::pin_log(const void* reader, std::optional<Txid> after) {
+void Database::pin_log(const void* reader, std::optional<log::Pin> pin) {
   Lock lock(mutex_);
-  if (after) {
-    pins_[reader] = *after;
+  if (pin) {
+    pins_[reader] = *pin;
   } else {
     pins_.erase(reader);
   }

@@ -160,9 +160,9 @@ class Databases final : public stream::Source, public stream::Sink {
   Result<void> announce(const stream::DatabaseInfo& info) override;
   Result<void> drop(DatabaseId id, bool unknown) override;
   Result<void> begin_snapshot(const stream::DatabaseInfo& info, const Position& start,
-                              std::uint32_t page_size, Pgno page_count) override;
+                              std::uint32_t page_size, Pgno page_count, stream::History history) override;
   Result<void> begin_difference(const stream::DatabaseInfo& info, const Position& start,
-                                std::uint32_t page_size) override;
+                                std::uint32_t page_size, stream::History history) override;
   Result<std::vector<std::uint64_t>> page_sums(DatabaseId id, Pgno first, std::uint32_t count) override;
   Result<void> snapshot_page(DatabaseId id, Pgno pgno, Bytes page) override;
   Result<void> end_snapshot(DatabaseId id, const Position& end) override;
@@ -186,6 +186,7 @@ class Databases final : public stream::Source, public stream::Sink {
   Result<void> take_back_undecided(log::Log& log, DatabaseId id, const std::string& path) const;
   Result<void> end_settling_attached();
   Result<void> recover_one(DatabaseId id);
+  Result<bool> take_over_what_was_written(Database& database, const std::string& file_path);
   /// What recovering one database met: the others go on. Any other error ends the start.
   Result<void> met_damage(DatabaseId id, const Error& error);
   void take_out_of_service(OutOfService database);
@@ -202,7 +203,7 @@ class Databases final : public stream::Source, public stream::Sink {
   void notify(DatabaseId id);
   stream::DatabaseInfo with_overrides(stream::DatabaseInfo info) const;
   void report(const Database& database);
-  Result<void> park_what_is_beyond(Database& database, const Position& start);
+  Result<void> park_what_is_beyond(Database& database, const Position& start, stream::History history);
   Result<std::unique_ptr<SnapshotReceiver>> new_receiver(const stream::DatabaseInfo& info,
                                                          const Position& start, std::uint32_t page_size);
   std::shared_ptr<SnapshotReceiver> receiver(DatabaseId id) const;

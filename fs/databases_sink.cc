@@ -74,11 +74,21 @@ Result<void> Databases::drop(DatabaseId id, bool unknown) {
   return {};
 }
 
-/// What this node has beyond its primary lost: kept where a person can look at it.
-Result<void> Databases::park_what_is_beyond(Database& database, const Position& start) {
+/// What this node has and its primary's history does not is lost: kept where a person can look at it. The
+/// primary may have gone on since, further than this node.
+Result<void> Databases::park_what_is_beyond(Database& database, const Position& start,
+                                            stream::History history) {
   const Position here = database.published();
-  const bool beyond = here.txid > start.txid || (here.txid == start.txid && here.checksum != start.checksum);
-  if (!beyond) return {};
+  if (here.same_place(start)) return {};
+  const bool lost = here.txid >= start.txid || history == stream::History::kAnother;
+  // Nobody knows any more, and there has been another primary since.
+  const bool may_be_lost = history == stream::History::kUnknown && here.epoch != start.epoch;
+  if (!lost && !may_be_lost) return {};
+  if (!lost)
+    spdlog::warn(
+        "{}: the primary's log does not reach back to {}, and it is not the primary of then: what is "
+        "here may be a branch, and is parked",
+        database.path(), to_text(here));
   return park(environment_, database);
 }
 
@@ -93,11 +103,11 @@ Result<std::unique_ptr<SnapshotReceiver>> Databases::new_receiver(const stream::
 }
 
 Result<void> Databases::begin_snapshot(const stream::DatabaseInfo& announced, const Position& start,
-                                       std::uint32_t page_size, Pgno) {
+                                       std::uint32_t page_size, Pgno, stream::History history) {
   const stream::DatabaseInfo info = with_overrides(announced);
   if (auto prepared = take_prepared(info.id)) RILL_TRY(discard(std::move(*prepared)));
   RILL_ASSIGN(auto database, installed(info.id));
-  if (database) RILL_TRY(park_what_is_beyond(*database, start));
+  if (database) RILL_TRY(park_what_is_beyond(*database, start, history));
   RILL_ASSIGN(auto receiver, new_receiver(info, start, page_size));
   Lock lock(mutex_);
   receiving_[info.id.value] = std::move(receiver);
@@ -105,12 +115,12 @@ Result<void> Databases::begin_snapshot(const stream::DatabaseInfo& announced, co
 }
 
 Result<void> Databases::begin_difference(const stream::DatabaseInfo& announced, const Position& start,
-                                         std::uint32_t page_size) {
+                                         std::uint32_t page_size, stream::History history) {
   const stream::DatabaseInfo info = with_overrides(announced);
   RILL_ASSIGN(auto database, installed(info.id));
   if (!database || database->page_size() != page_size)
     return make_error(ErrorCode::kUnsupported, info.path + ": nothing here has pages of this size");
-  RILL_TRY(park_what_is_beyond(*database, start));
+  RILL_TRY(park_what_is_beyond(*database, start, history));
   RILL_ASSIGN(auto receiver, new_receiver(info, start, page_size));
   RILL_TRY(receiver->compare_with(environment_.tree_directory() + "/" + database->path()));
   Lock lock(mutex_);

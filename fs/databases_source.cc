@@ -8,10 +8,16 @@
 namespace rillfs {
 namespace {
 
+/// A snapshot is as long under way as the database is large, and a replica that takes it no faster than the
+/// primary commits would never be able to follow either. So this much log suffices for all that can.
+std::uint64_t log_beside_a_snapshot(const Database& database) {
+  return std::uint64_t{database.page_count().value} * database.page_size();
+}
+
 class LogCursor final : public stream::ChangeSetCursor {
  public:
   LogCursor(std::shared_ptr<Database> database, log::LogReader reader, Txid after)
-      : database_(std::move(database)), pin_(*database_, after), reader_(std::move(reader)) {}
+      : database_(std::move(database)), pin_(*database_, after, 0), reader_(std::move(reader)) {}
 
   Result<std::optional<stream::ChangeSetInfo>> next() override {
     RILL_ASSIGN(auto record, reader_.next(database_->published().txid));
@@ -33,7 +39,9 @@ class LogCursor final : public stream::ChangeSetCursor {
 class FuzzyPages final : public stream::SnapshotCursor {
  public:
   explicit FuzzyPages(std::shared_ptr<Database> database)
-      : database_(std::move(database)), start_(database_->published()), pin_(*database_, start_.txid) {
+      : database_(std::move(database)),
+        start_(database_->published()),
+        pin_(*database_, start_.txid, log_beside_a_snapshot(*database_)) {
     page_size_ = database_->page_size();
     page_count_ = database_->page_count();
     page_.resize(wire::kPageSizeMax);  // what is read may have become another size meanwhile
@@ -90,7 +98,9 @@ class FuzzyPages final : public stream::SnapshotCursor {
 class CommittedPages final : public stream::PageSource {
  public:
   explicit CommittedPages(std::shared_ptr<Database> database)
-      : database_(std::move(database)), start_(database_->published()), pin_(*database_, start_.txid) {
+      : database_(std::move(database)),
+        start_(database_->published()),
+        pin_(*database_, start_.txid, log_beside_a_snapshot(*database_)) {
     page_size_ = database_->page_size();
     page_.resize(wire::kPageSizeMax);
   }

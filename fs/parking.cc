@@ -26,23 +26,27 @@ Result<std::uint64_t> count_differences(File& file, const Content& content) {
   return count;
 }
 
+Result<void> copy_file(File& from, File& to) {
+  Buffer chunk(std::size_t{1} << 20);
+  for (std::uint64_t offset = 0;; offset += chunk.size()) {
+    RILL_ASSIGN(std::size_t n, from.read_at(chunk, offset, kPark));
+    RILL_TRY(to.write_at(Bytes(chunk).first(n), offset, kPark));
+    if (n < chunk.size()) return {};
+  }
+}
+
 /// The database as of `position`, complete and durable, and what it is called.
 Result<void> copy_branch(Environment& environment, Database& database, const Position& position,
                          const std::string& temporary) {
   FileSystem& files = environment.files;
   // Before the copy: what the file gets while it is copied is in the log after this base.
   const Position base = database.details().base;
-  const LogPin pin(database, base.txid);
+  const LogPin pin(database, base.txid, log::Pin::kWhateverItTakes);
   RILL_TRY(files.make_directories(temporary, kPark));
   RILL_ASSIGN(auto from,
               files.open(environment.tree_directory() + "/" + database.path(), OpenMode::kRead, kPark));
   RILL_ASSIGN(auto to, files.open(temporary + "/database", OpenMode::kCreate, kPark));
-  Buffer chunk(std::size_t{1} << 20);
-  for (std::uint64_t offset = 0;; offset += chunk.size()) {
-    RILL_ASSIGN(std::size_t n, from->read_at(chunk, offset, kPark));
-    RILL_TRY(to->write_at(Bytes(chunk).first(n), offset, kPark));
-    if (n < chunk.size()) break;
-  }
+  RILL_TRY(copy_file(*from, *to));
   Content content = database.content();  // at the end already: only pages are written
   failpoint::reach("park.before_replay");
   RILL_TRY(replay(files, database.log_directory(), database.id(), base, position.txid, *to, content));
@@ -80,6 +84,32 @@ Result<void> park(Environment& environment, Database& database) {
       "{}: this node had transactions up to {} that its primary does not have. They are kept in {}; the "
       "database now follows the primary",
       database.path(), to_text(position), directory);
+  return {};
+}
+
+Result<void> park_as_it_is(Environment& environment, Database& database) {
+  FileSystem& files = environment.files;
+  RILL_ASSIGN(const std::string place, free_parking_place(environment, database.id(), "not-taken-over"));
+  const std::string temporary = place + ".tmp";
+  RILL_TRY(files.make_directories(temporary, kPark));
+  for (const char* suffix : {"", "-wal", "-journal"}) {
+    auto from =
+        files.open(environment.tree_directory() + "/" + database.path() + suffix, OpenMode::kRead, kPark);
+    if (!from && from.error().code == ErrorCode::kNotFound) continue;
+    if (!from) return std::move(from).error();
+    RILL_ASSIGN(auto to, files.open(temporary + "/database" + suffix, OpenMode::kCreate, kPark));
+    RILL_TRY(copy_file(**from, *to));
+    RILL_TRY(to->sync_data(kPark));
+  }
+  RILL_TRY(save_database_info(files, temporary, database.info()));
+  failpoint::reach("park.before_rename");
+  RILL_TRY(files.rename(temporary, place, kPark));
+  RILL_TRY(files.sync_directory(environment.parked_directory(), kPark));
+  spdlog::warn(
+      "{}: what was written here without a transaction, while this node was primary, is no database that "
+      "could "
+      "be taken over. It is kept in {}; the database is as it was before, and follows the primary",
+      database.path(), place);
   return {};
 }
 

@@ -1,6 +1,8 @@
 // A branch that lost: what a node had beyond its primary is kept, never silently destroyed.
 //
-//   parked/<database id>-<epoch>-<txid>/   database (a complete SQLite file as of that position), info.json
+//   parked/<database id>-<epoch>-<txid>/     database (a complete SQLite file as of that position), info.json
+//   parked/<database id>-not-taken-over[-n]/ database, database-wal, database-journal (what was there, as it
+//   was)
 #pragma once
 
 #include "fs/database.h"
@@ -11,6 +13,10 @@ namespace rillfs {
 /// Copies the database as of its logged position; durable when it returns. Does nothing if it is there
 /// already.
 Result<void> park(Environment& environment, Database& database);
+
+/// What lies in the tree under the database's name and its companions', which is not what the log says.
+/// Before the mount is there. Durable when it returns.
+Result<void> park_as_it_is(Environment& environment, Database& database);
 
 /// A directory for what else of a database is to be kept, `why` a word for its name: a path in parked/ where
 /// nothing is yet.

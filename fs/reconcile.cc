@@ -54,6 +54,12 @@ Result<bool> Database::reconcile() {
   return reconcile_locked();
 }
 
+Result<bool> Database::reconcile_at_start() {
+  Lock lock(mutex_);
+  if (journal_hot_) return false;
+  return reconcile_locked();
+}
+
 void Database::content_arrived(std::shared_ptr<File> wal) {
   Lock lock(mutex_);
   if (wal) wal_ = std::move(wal);

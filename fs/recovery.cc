@@ -171,11 +171,18 @@ Result<void> Databases::recover_one(DatabaseId id) {
       RILL_TRY(database->write_back());
     }
   }
-  if (unlogged && environment_.primary) {
-    auto wal = files.open(file_path + "-wal", OpenMode::kReadWrite, kRecover);
-    database->content_arrived(wal ? std::shared_ptr<File>(std::move(*wal)) : nullptr);
-    RILL_ASSIGN(bool settled, database->reconcile());
-    if (settled) RILL_TRY(database->write_back());
+  if (unlogged) {
+    RILL_ASSIGN(bool settled, take_over_what_was_written(*database, file_path));
+    if (settled) {
+      RILL_TRY(database->write_back());
+    } else if (!environment_.primary) {
+      // It is no database, and nobody here will make it one: kept aside, and then the log is believed again.
+      RILL_TRY(park_as_it_is(environment_, *database));
+      RILL_TRY(remove_if_there(files, directory + "/unlogged", kRecover));
+      RILL_TRY(files.sync_directory(directory, kRecover));
+      database.reset();
+      return recover_one(id);
+    }
   }
   // What could not be taken over yet may need them.
   failpoint::reach("recovery.before_companions");
@@ -190,6 +197,18 @@ Result<void> Databases::recover_one(DatabaseId id) {
   by_place_[{parent == root ? kRootInode : parent, name_of(info.path)}] = database;
   by_id_[id.value] = database;
   return {};
+}
+
+/// Content that came without a transaction, on a node that was primary then. On a replica too: in the log it
+/// is a branch like any other, which is parked when the primary turns out not to have it.
+Result<bool> Databases::take_over_what_was_written(Database& database, const std::string& file_path) {
+  auto wal = environment_.files.open(file_path + "-wal", OpenMode::kReadWrite, kRecover);
+  database.content_arrived(wal ? std::shared_ptr<File>(std::move(*wal)) : nullptr);
+  auto settled = database.reconcile_at_start();
+  const bool passes = settled || environment_.primary || settled.error().code == ErrorCode::kNoSpace;
+  if (passes) return settled;
+  spdlog::warn("{}: {}", database.path(), settled.error().message);
+  return false;
 }
 
 Result<void> Databases::adopt_found() {

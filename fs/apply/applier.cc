@@ -211,10 +211,13 @@ bool Applier::goes_to_wal() const {
 void Applier::make_log_durable() {
   if (syncing_log_.exchange(true)) return;
   databases_.run_on_disk([self = shared_from_this()] {
-    // If it fails the log is closed, and whoever receives the next change set says so.
-    const bool durable = static_cast<bool>(self->database_->make_durable());
+    // If it fails the log is closed, and whoever receives the next change set says so; without room only
+    // until there is some.
+    auto durable = self->database_->make_durable();
     self->syncing_log_ = false;
     if (durable) self->apply_soon();
+    if (durable || durable.error().code != ErrorCode::kNoSpace) return;
+    boost::asio::post(self->strand_, [self, error = durable.error()] { self->retry_later(error); });
   });
 }
 

@@ -8,6 +8,7 @@ namespace rillfs::log {
 namespace {
 
 constexpr Label kAppend = "log: append";
+constexpr Label kSync = "log: reset";
 constexpr std::size_t kBufferSize = 256 * 1024;
 
 }  // namespace
@@ -49,6 +50,14 @@ Result<void> Appender::flush() {
   flushed_ += buffer_.size();
   buffer_.clear();
   return {};
+}
+
+Result<void> Appender::sync() {
+  if (failed_) return *failed_;
+  RILL_TRY(flush());
+  auto synced = file_->sync_data(kSync);
+  if (!synced) failed_ = synced.error();
+  return synced;
 }
 
 Result<RecordInfo> Appender::commit() {

@@ -64,6 +64,7 @@ Result<void> Log::load(const LogState& start_if_empty, Txid verify_from, std::ui
   RILL_TRY(files_.sync_directory(directory_, kOpen));
   Lock lock(mutex_);
   synced_txid_ = end_.position.txid;
+  synced_ = {segments_.back().size, end_};
   return {};
 }
 
@@ -104,6 +105,7 @@ Result<void> Log::start_segment(const LogState& start) {
   file_ = std::move(file);
   segments_.push_back({first, kSegmentHeaderSize, start.position.txid, start.timestamp_ms});
   end_ = start;
+  synced_ = {0, start};
   return {};
 }
 
@@ -207,11 +209,12 @@ Result<void> Log::cut_last() {
   Lock lock(mutex_);
   while (syncing_) wait_for_sync();
   if (auto cut = file_->truncate(undo_->segment_size, kAppend); !cut) {
-    poisoned_ = cut.error();
+    poison_locked(cut.error());
     return cut.error();
   }
   zeroes_end_ = 0;
   end_ = undo_->end;
+  if (undo_->segment_size < synced_.size) synced_ = {undo_->segment_size, undo_->end};
   segments_.back().size = undo_->segment_size;
   segments_.back().last_txid = end_.position.txid;
   segments_.back().last_timestamp_ms = end_.timestamp_ms;
@@ -241,6 +244,7 @@ Result<void> Log::sync() {
   syncing_ = true;
   const std::uint64_t covered = changes_;
   const Txid txid = end_.position.txid;
+  const Synced all{segments_.back().size, end_};
   std::shared_ptr<File> file = file_;
   lock.unlock();
   failpoint::reach("log.sync.before");
@@ -251,8 +255,10 @@ Result<void> Log::sync() {
   if (result) {
     changes_synced_ = covered;
     synced_txid_ = txid;
+    if (file == file_) synced_ = all;
   } else if (!poisoned_) {
-    poisoned_ = result.error();
+    poison_locked(result.error());
+    can_be_mended_ = result.error().code == ErrorCode::kNoSpace;
   }
   ++syncs_;
   syncs_.notify_all();
@@ -270,22 +276,31 @@ Error Log::clean_up(Error cause) {
 
 Error Log::poison(Error cause) {
   Lock lock(mutex_);
-  if (!poisoned_) poisoned_ = cause;
+  poison_locked(cause);
   return cause;
 }
 
-Result<void> Log::retain(Txid keep_after, std::optional<Txid> pinned) {
-  const Txid limit = pinned ? std::min(keep_after, *pinned) : keep_after;
+void Log::poison_locked(const Error& cause) {
+  if (!poisoned_ || can_be_mended_) poisoned_ = cause;
+  can_be_mended_ = false;
+}
+
+Result<void> Log::retain(Txid keep_after, std::span<const Pin> pins) {
   const std::int64_t oldest_ms = clock_.wall_ms() - options_.retain_time_ms;
   for (;;) {
     std::string path;
     {
       Lock lock(mutex_);
       const SegmentInfo& oldest = segments_.front();
-      if (segments_.size() < 2 || oldest.last_txid > limit) return {};
+      if (segments_.size() < 2 || oldest.last_txid > keep_after) return {};
       std::uint64_t total = 0;
       for (const SegmentInfo& segment : segments_) total += segment.size;
-      if (total <= options_.retain_bytes && oldest.last_timestamp_ms >= oldest_ms) return {};
+      const std::uint64_t beyond = total - std::min(total, options_.retain_bytes);
+      const auto needs = [&](const Pin& pin) {
+        return pin.after < oldest.last_txid && beyond <= pin.beyond_budget;
+      };
+      if (std::any_of(pins.begin(), pins.end(), needs)) return {};
+      if (beyond == 0 && oldest.last_timestamp_ms >= oldest_ms) return {};
       path = path_of(oldest.first);
     }
     failpoint::reach("log.retain.before_unlink");
@@ -365,7 +380,7 @@ Result<void> Log::replace_all(std::shared_ptr<File> file, const RecordInfo& reco
     return files_.sync_directory(directory_, kReset);
   };
   if (auto replaced = replace(); !replaced) {
-    poisoned_ = replaced.error();
+    poison_locked(replaced.error());
     return replaced;
   }
   failpoint::reach("log.reset.after");
@@ -377,6 +392,7 @@ Result<void> Log::replace_all(std::shared_ptr<File> file, const RecordInfo& reco
   end_ = record.state_after();
   synced_txid_ = record.max_txid;
   changes_synced_ = ++changes_;
+  synced_ = {segments_.back().size, end_};
   undo_.reset();
   return {};
 }

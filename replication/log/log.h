@@ -6,16 +6,18 @@
 //
 // Failures. kNoSpace: the partial record is cut off again, the log stays usable. Any other failed write, a
 // failed truncate and a failed sync poison the log: what is on disk is no longer known, so everything that
-// writes fails with that same error until the log is opened again. A sync is never retried.
+// writes fails with that same error until the log is opened again. A sync is never retried; one that met no
+// room can be mended, by writing again all that it may have lost.
 //
-// Threads. append, begin, reset, cut_last, retain: serialised by the owner. sync and the getters: any thread
-// of the descriptor table that opened the log. One mutex, never held across a disk access by sync(), nor
-// while calling anything else.
+// Threads. append, begin, reset, mend, cut_last, retain: serialised by the owner. sync and the getters: any
+// thread of the descriptor table that opened the log. One mutex, never held across a disk access by sync(),
+// nor while calling anything else.
 #pragma once
 
 #include <atomic>
 #include <deque>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "replication/base/byte_stream.h"
@@ -35,6 +37,13 @@ struct LogOptions {
   /// make durable: on ext4 they then need no commit of its journal. Bytes at most; never more than there are
   /// records in the segment. 0: none.
   std::uint64_t zeroes_ahead = 256 << 10;
+};
+
+/// A reader needs what comes after `after`.
+struct Pin {
+  static constexpr std::uint64_t kWhateverItTakes = UINT64_MAX;
+  Txid after;
+  std::uint64_t beyond_budget = 0;  ///< bytes by which the log may exceed its budget for it
 };
 
 class Appender;
@@ -73,9 +82,17 @@ class Log {
   /// share one fdatasync; nothing is done if nothing is new.
   Result<void> sync();
 
-  /// Removes the oldest segments, as long as their records are all <= `keep_after` and <= `pinned` (what
-  /// readers still need) and they are beyond the byte or the time budget. Never the segment being written.
-  Result<void> retain(Txid keep_after, std::optional<Txid> pinned = std::nullopt);
+  /// Where a sync has failed for want of room: writes again what was appended since the last one that did not
+  /// fail, if it can still be read as it was, and syncs that. Then the log is as good as before. Nothing if
+  /// the log is not poisoned; kNoSpace while there is no room; else the log stays as it is.
+  Result<void> mend();
+  /// It is poisoned, and mend() may help.
+  bool can_be_mended() const;
+
+  /// Removes the oldest segments, as long as their records are all <= `keep_after` and they are beyond the
+  /// byte or the time budget. What a reader needs stays, but only up to the byte budget and what the reader
+  /// may have beyond it. Never the segment being written.
+  Result<void> retain(Txid keep_after, std::span<const Pin> pins = {});
 
   LogState end() const;
   /// First txid in the log; one more than the end's if there is no record.
@@ -117,6 +134,13 @@ class Log {
   /// Cuts the current segment back to what is appended, after `cause`; poisons if that was an I/O error.
   Error clean_up(Error cause) RILL_EXCLUDES(mutex_);
   Error poison(Error cause) RILL_EXCLUDES(mutex_);
+  void poison_locked(const Error& cause) RILL_REQUIRES(mutex_);
+  /// Bytes of the last segment, and the log's end, as of the last sync that did not fail.
+  struct Synced {
+    std::uint64_t size = 0;
+    LogState end;
+  };
+  Result<void> write_again(File& file, const Synced& from, std::uint64_t size, const LogState& end);
   std::string path_of(Txid first) const;
 
   FileSystem& files_;
@@ -142,7 +166,9 @@ class Log {
   std::uint64_t changes_synced_ RILL_GUARDED_BY(mutex_) = 0;  ///< of these, known durable
   Txid synced_txid_ RILL_GUARDED_BY(mutex_);
   bool syncing_ RILL_GUARDED_BY(mutex_) = false;
+  Synced synced_ RILL_GUARDED_BY(mutex_);
   std::optional<Error> poisoned_ RILL_GUARDED_BY(mutex_);
+  bool can_be_mended_ RILL_GUARDED_BY(mutex_) = false;
 };
 
 struct Opened {
@@ -160,6 +186,9 @@ class Appender final : public ByteSink {
   Result<void> write(Bytes bytes) override;
   /// What is only known at the end of an image. Before commit().
   void set_post(Checksum post, const ContentHash& hash) { record_.post = post, record_.hash = hash; }
+  /// Makes what has been written so far durable, so that the commit of a reset has little to wait for. Like
+  /// write(), not one of the calls that the log's owner has to serialise when it is a reset.
+  Result<void> sync();
   /// The image is complete: the record is in the log.
   Result<RecordInfo> commit();
   void abort();

@@ -48,11 +48,13 @@ Result<void> LogReader::seek(const Position& after) {
     if (!record && record.error().code == ErrorCode::kCorrupt)
       return not_in_log("newer than what is complete");
     if (!record) return record.error();
-    if (!*record) return not_in_log("newer than the log");
+    if (!*record) return diverged("it is newer than the log");
+    if ((*record)->max_txid > after.txid)
+      return not_in_log("older than the log, which begins with a snapshot");
     position_ = (*record)->post_position();
     offset_ += record_size((*record)->image_size);
   }
-  return position_.same_place(after) ? Result<void>() : not_in_log("the log has another history");
+  return position_.same_place(after) ? Result<void>() : diverged("the log has another history");
 }
 
 Result<void> LogReader::open_segment(Txid first) {
@@ -154,10 +156,17 @@ Error LogReader::not_in_log(const char* why) const {
   return make_error(ErrorCode::kNotInLog, directory_ + ": position " + to_text(position_) + ": " + why);
 }
 
+Error LogReader::diverged(const char* why) const {
+  return make_error(ErrorCode::kPositionMismatch,
+                    directory_ + ": position " + to_text(position_) + ": " + why);
+}
+
 Result<LogReader> open_reader(FileSystem& files, std::string directory, DatabaseId id,
                               const Position& after) {
   auto reader = LogReader::open(files, directory, id, after);
-  if (reader || reader.error().code != ErrorCode::kNotInLog) return reader;
+  const bool elsewhere = !reader && (reader.error().code == ErrorCode::kNotInLog ||
+                                     reader.error().code == ErrorCode::kPositionMismatch);
+  if (!elsewhere) return reader;
   return LogReader::open(files, std::move(directory), id, Position{});
 }
 

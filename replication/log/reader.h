@@ -39,8 +39,9 @@ class ImageSource final : public ByteSource {
 class LogReader {
  public:
   /// A reader whose first record is the one after `after`. Transaction 0 with the empty checksum: from the
-  /// very beginning, or from the snapshot that the log begins with. kNotInLog if the log does not contain
-  /// that position. Cost: the listing of the directory and one small read for each record of one segment.
+  /// very beginning, or from the snapshot that the log begins with. kNotInLog if the log does not reach back
+  /// to that position, kPositionMismatch if it does, or ends before it, and does not contain it. Cost: the
+  /// listing of the directory and one small read for each record of one segment.
   static Result<LogReader> open(FileSystem& files, std::string directory, DatabaseId id,
                                 const Position& after);
 
@@ -67,6 +68,7 @@ class LogReader {
   Bytes ahead(std::uint64_t offset) const;
   Result<void> seek(const Position& after);
   Error not_in_log(const char* why) const;
+  Error diverged(const char* why) const;
 
   FileSystem* files_;
   std::string directory_;

@@ -91,8 +91,10 @@ Outcome Applier::begin_snapshot(const wire::SnapshotBegin& begin) {
     return protocol("a snapshot with pages of " + std::to_string(size) + " bytes");
   abandon_image();
   has_nothing_ = false;
-  auto begun = begin.difference() ? sink_.begin_difference(*info_, *start, size)
-                                  : sink_.begin_snapshot(*info_, *start, size, Pgno{begin.page_count()});
+  const History history = from_wire(begin.history());
+  auto begun = begin.difference()
+                   ? sink_.begin_difference(*info_, *start, size, history)
+                   : sink_.begin_snapshot(*info_, *start, size, Pgno{begin.page_count()}, history);
   if (!begun && begin.difference() && begun.error().code == ErrorCode::kUnsupported) {
     state_ = State::kWaiting;  // the first question is answered with nothing, or else the end
     by_difference_ = true;

@@ -38,6 +38,23 @@ Result<Position> from_wire(const wire::Place& place) {
   return Position{Epoch{place.epoch()}, Txid{place.txid()}, Checksum{place.checksum()}};
 }
 
+wire::History to_wire(History history) {
+  switch (history) {
+    case History::kUnknown:
+      break;
+    case History::kShared:
+      return wire::HISTORY_SHARED;
+    case History::kAnother:
+      return wire::HISTORY_ANOTHER;
+  }
+  return wire::HISTORY_UNKNOWN;
+}
+
+History from_wire(wire::History history) {
+  if (history == wire::HISTORY_SHARED) return History::kShared;
+  return history == wire::HISTORY_ANOTHER ? History::kAnother : History::kUnknown;
+}
+
 wire::Message announce_message(const DatabaseState& state) {
   wire::Message message;
   auto* announce = message.mutable_announce();

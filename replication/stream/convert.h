@@ -11,6 +11,10 @@ void to_wire(const Position& position, wire::Place* place);
 /// kInvalid without a checksum.
 Result<Position> from_wire(const wire::Place& place);
 
+wire::History to_wire(History history);
+/// What is none of ours is kUnknown.
+History from_wire(wire::History history);
+
 wire::Message announce_message(const DatabaseState& state);
 /// kInvalid for a name that is absolute, has empty, "." or ".." components or a NUL, or is too long.
 Result<DatabaseState> from_wire(const wire::Announce& announce);

@@ -90,6 +90,13 @@ class PageSource {
   virtual Result<std::optional<Bytes>> read(Pgno pgno) = 0;
 };
 
+/// What a primary that sends a snapshot knows of the position where the replica stands.
+enum class History : std::uint8_t {
+  kUnknown,  ///< older than its log
+  kShared,   ///< it is in its history: the replica is only behind
+  kAnother,  ///< it is not: the replica has transactions that the primary never had, or has lost
+};
+
 /// Whether `path` may be a DatabaseInfo's: input is hostile.
 bool is_database_path(std::string_view path);
 
@@ -104,9 +111,9 @@ class Source {
   virtual bool was_dropped(DatabaseId id) = 0;
   /// One database; nothing when it is gone. Called once a commit for each subscriber: worth an index.
   virtual std::optional<DatabaseState> find(DatabaseId id) = 0;
-  /// Change sets after `after`. kNotInLog when the log does not contain that position (too old, or diverged);
-  /// kNotFound when the database is gone. While the cursor lives, the log keeps what it has not read, within
-  /// its byte budget.
+  /// Change sets after `after`. kNotInLog when the log does not reach back to it; kPositionMismatch when it
+  /// does, or has not come so far, and `after` is not in it; kNotFound when the database is gone. While the
+  /// cursor lives, the log keeps what it has not read, within its byte budget.
   virtual Result<std::unique_ptr<ChangeSetCursor>> follow(DatabaseId id, const Position& after) = 0;
   virtual Result<std::unique_ptr<SnapshotCursor>> snapshot(DatabaseId id) = 0;
   /// What snapshot() yields, for a replica of which much may be the same.
@@ -131,14 +138,15 @@ class Sink {
   /// here is kept aside.
   virtual Result<void> drop(DatabaseId id, bool unknown) = 0;
 
-  /// A snapshot follows, replacing what is here of this database (kept, and parked if it has diverged, until
-  /// the snapshot is complete). Any unfinished earlier one is forgotten.
+  /// A snapshot follows, replacing what is here of this database, which is kept until the snapshot is
+  /// complete, and parked unless it is sure to be in the primary's history. Any unfinished earlier one is
+  /// forgotten. `page_count`: for progress only.
   virtual Result<void> begin_snapshot(const DatabaseInfo& info, const Position& start,
-                                      std::uint32_t page_size, Pgno page_count) = 0;
+                                      std::uint32_t page_size, Pgno page_count, History history) = 0;
   /// As begin_snapshot, but of what is here only the pages that are different follow. kUnsupported if there
   /// is nothing that could be the same (not here, another page size): then a whole one is needed.
   virtual Result<void> begin_difference(const DatabaseInfo& info, const Position& start,
-                                        std::uint32_t page_size) = 0;
+                                        std::uint32_t page_size, History history) = 0;
   /// What the snapshot by difference has of these pages: their checksums, 0 for one that is not here. Takes
   /// over from the old content what it has not yet looked at: those must begin where the last ones ended, or
   /// it is kInvalid.

@@ -16,12 +16,17 @@ struct Feeder::Database {
   std::unique_ptr<ChangeSetCursor> change_sets;
   std::unique_ptr<SnapshotCursor> snapshot;
   std::unique_ptr<Comparison> comparison;
-  bool has_copy = false;         // the subscriber has some content of it
-  bool whole = false;            // and it is of no use for its next snapshot
-  std::uint64_t question = 0;    // open; 0: none
-  bool waits_to_ask = false;     // in waiting_
-  std::uint64_t image_left = 0;  // bytes of the current image not sent
-  Position image_post;           // where it leads
+  /// Sent, and exact once the subscriber is at `exact_at`: until then it keeps the log that leads there.
+  std::unique_ptr<SnapshotCursor> sent_snapshot;
+  std::unique_ptr<Comparison> sent_comparison;
+  Position exact_at;
+  History history = History::kUnknown;  // of where the subscriber stands
+  bool has_copy = false;                // the subscriber has some content of it
+  bool whole = false;                   // and it is of no use for its next snapshot
+  std::uint64_t question = 0;           // open; 0: none
+  bool waits_to_ask = false;            // in waiting_
+  std::uint64_t image_left = 0;         // bytes of the current image not sent
+  Position image_post;                  // where it leads
   bool is_ready = false;
   bool is_failed = false;
 };
@@ -47,6 +52,7 @@ bool Feeder::fill(std::span<const DatabaseId> changed, std::span<const ResyncReq
     auto at = databases_.find(request.id);
     if (at == databases_.end()) continue;
     Database& database = *at->second;
+    if (database.start && database.history == History::kUnknown) (void)follow(database);  // only to know that
     database.start.reset();
     database.whole = database.whole || request.whole;
     forget_cursors(database);
@@ -85,7 +91,13 @@ void Feeder::forget_cursors(Database& database) {
   database.change_sets.reset();
   database.snapshot.reset();
   database.comparison.reset();  // an answer to its question still comes
+  forget_sent(database);
   database.image_left = 0;
+}
+
+void Feeder::forget_sent(Database& database) {
+  database.sent_snapshot.reset();
+  database.sent_comparison.reset();
 }
 
 void Feeder::begin_catalog(Buffer& out) {
@@ -172,22 +184,30 @@ Result<bool> Feeder::turn(Database& database, Buffer& out) {
   if (database.comparison) return send_differences(database, out);
   auto more = send_change_sets(database, out);
   if (more || more.error().code != ErrorCode::kNotInLog) return more;
-  // Retention has overtaken this subscriber.
+  spdlog::info("{}: the log's budget is spent, and the subscriber has not kept up: it gets what differs",
+               database.info.path);
   database.start.reset();
-  database.change_sets.reset();
-  database.image_left = 0;
+  forget_cursors(database);
   return true;
+}
+
+Result<void> Feeder::follow(Database& database) {
+  auto cursor = source_.follow(database.info.id, *database.start);
+  if (cursor) {
+    database.history = History::kShared;
+    database.change_sets = std::move(*cursor);
+    return {};
+  }
+  if (cursor.error().code == ErrorCode::kPositionMismatch) database.history = History::kAnother;
+  return std::move(cursor).error();
 }
 
 Result<void> Feeder::choose_start(Database& database, Buffer& out) {
   if (database.start) {
-    auto cursor = source_.follow(database.info.id, *database.start);
-    if (cursor) {
-      database.change_sets = std::move(*cursor);
-      return {};
-    }
-    if (cursor.error().code == ErrorCode::kNotFound) return {};
-    if (cursor.error().code != ErrorCode::kNotInLog) return std::move(cursor).error();
+    auto followed = follow(database);
+    if (followed || followed.error().code == ErrorCode::kNotFound) return {};
+    const ErrorCode code = followed.error().code;
+    if (code != ErrorCode::kNotInLog && code != ErrorCode::kPositionMismatch) return followed;
     spdlog::info("{}: the log does not contain {} of the subscriber: sending a snapshot", database.info.path,
                  to_text(*database.start));
     database.start.reset();
@@ -205,6 +225,7 @@ Result<void> Feeder::begin_snapshot(Database& database, Buffer& out) {
   to_wire(snapshot.start(), begin.mutable_start());
   begin.set_page_size(snapshot.page_size());
   begin.set_page_count(snapshot.page_count().value);
+  begin.set_history(to_wire(database.history));
   return announce_snapshot(database, begin, out);
 }
 
@@ -216,6 +237,7 @@ Result<void> Feeder::begin_difference(Database& database, Buffer& out) {
   begin.set_page_size(pages->page_size());
   begin.set_page_count(pages->page_count().value);
   begin.set_difference(true);
+  begin.set_history(to_wire(database.history));
   database.comparison = std::make_unique<Comparison>(std::move(pages));
   return announce_snapshot(database, begin, out);
 }
@@ -245,8 +267,11 @@ Result<void> Feeder::end_snapshot(Database& database, const Position& start, con
   to_wire(end, message.mutable_snapshot_end()->mutable_end());
   wire::append_frame(message, out);
   database.start = start;
-  database.snapshot.reset();
-  database.comparison.reset();
+  database.sent_snapshot = std::move(database.snapshot);
+  database.sent_comparison = std::move(database.comparison);
+  database.exact_at = end;
+  database.history = History::kShared;
+  if (end.txid <= start.txid) forget_sent(database);
   database.has_copy = true;
   database.whole = false;
   record_.snapshot_ended(database.info.id);
@@ -369,7 +394,9 @@ Result<void> Feeder::send_image(Database& database, Buffer& out) {
   wire::append_frame(message, out);
   append_bytes(out, Bytes(scratch_).first(size));
   database.image_left -= size;
-  if (database.image_left == 0) database.start = database.image_post;
+  if (database.image_left != 0) return {};
+  database.start = database.image_post;
+  if (database.image_post.txid >= database.exact_at.txid) forget_sent(database);
   return {};
 }
 

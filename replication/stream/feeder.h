@@ -70,6 +70,8 @@ class Feeder {
 
   /// One turn. True: has more to send.
   Result<bool> turn(Database& database, Buffer& out);
+  /// From where the subscriber stands.
+  Result<void> follow(Database& database);
   Result<void> choose_start(Database& database, Buffer& out);
   Result<void> begin_snapshot(Database& database, Buffer& out);
   Result<void> begin_difference(Database& database, Buffer& out);
@@ -80,6 +82,7 @@ class Feeder {
   void close_question(std::uint64_t request);
   void wake_waiting();
   static void forget_cursors(Database& database);
+  static void forget_sent(Database& database);
   Result<void> send_pages(Database& database, Buffer& out);
   Result<bool> send_change_sets(Database& database, Buffer& out);
   Result<void> send_image(Database& database, Buffer& out);

@@ -8,7 +8,7 @@ import sqlite3
 
 import pytest
 
-from support import wait_until
+from support import end, script, wait_until
 
 
 @pytest.mark.parametrize("mode", ["WAL", "DELETE"])
@@ -41,6 +41,110 @@ def test_branch_that_lost_is_parked_and_the_node_follows(make_cluster, mode):
     old.restart()  # parked once, not once a start
     old.wait_for_position("a.db", new.position("a.db"))
     assert old.database("a.db")["parked"] == 1
+
+
+@contextlib.contextmanager
+def parked_database(node):
+    """The one branch that is parked there."""
+    parked = list((pathlib.Path(node.data) / "parked").glob("*/database"))
+    assert len(parked) == 1, (parked, node.log())
+    with contextlib.closing(sqlite3.connect(f"file:{parked[0]}?mode=ro", uri=True)) as connection:
+        yield connection
+
+
+@pytest.mark.parametrize("remembers", [True, False], ids=["log_reaches_back", "log_has_forgotten"])
+def test_branch_is_parked_when_the_new_primary_has_gone_further_than_it(make_cluster, remembers):
+    options = () if remembers else ("--retention-bytes", "64KiB", "--retention-time", "1s", "--segment-size", "64KiB")
+    cluster = make_cluster(replicas=1, options=options)
+    old, new = cluster.primary, cluster.replica
+    old.execute("a.db", "PRAGMA journal_mode=WAL", "CREATE TABLE t(x, y)", "INSERT INTO t VALUES('both', 0)")
+    cluster.wait_for_replicas("a.db")
+    new.stop()
+    old.execute("a.db", "INSERT INTO t VALUES('only the old one', 0)")
+    old.stop()
+    new.primary = None
+    new.start()
+    newest = new.segments()[-1].name
+    for n in range(5):
+        new.execute("a.db", f"INSERT INTO t VALUES('the new one', {n})")
+
+    def forgotten():
+        new.execute("a.db", "UPDATE t SET y=randomblob(70000) WHERE x='both'")
+        new.restart()
+        return newest not in [segment.name for segment in new.segments()]
+    if not remembers:
+        wait_until(forgotten, 40, "the log to forget", new.log)
+    old.primary = new
+    old.start()
+    old.wait_for_position("a.db", new.position("a.db"))
+    assert old.execute("a.db", "SELECT x FROM t") == [("both",)] + 5 * [("the new one",)]
+    with parked_database(old) as branch:
+        assert branch.execute("SELECT x FROM t").fetchall() == [("both",), ("only the old one",)]
+
+
+def test_replica_that_was_only_behind_parks_nothing(make_cluster):
+    options = ("--retention-bytes", "64KiB", "--retention-time", "1s", "--segment-size", "64KiB")
+    cluster = make_cluster(replicas=1, options=options)
+    primary, replica = cluster.primary, cluster.replica
+    primary.execute("a.db", "PRAGMA journal_mode=WAL", "CREATE TABLE t(x)", "INSERT INTO t VALUES(1)")
+    cluster.wait_for_replicas("a.db")
+    replica.stop()
+    newest = primary.segments()[-1].name
+
+    def forgotten():
+        primary.execute("a.db", "INSERT INTO t VALUES(randomblob(70000))")
+        primary.restart()
+        return newest not in [segment.name for segment in primary.segments()]
+    wait_until(forgotten, 40, "the log to forget", primary.log)
+    replica.start()
+    cluster.check("a.db")
+    assert not list((pathlib.Path(replica.data) / "parked").iterdir())
+
+
+UNTAKEN = """
+import os, sys
+# Writes a database's first page alone, over another database, and never the rest: half a copy.
+with open(sys.argv[2], "rb") as source, open(sys.argv[1], "r+b") as target:
+    target.write(source.read(4096 * int(sys.argv[3])))
+    target.flush()
+    os.kill(int(sys.argv[4]), 9)
+"""
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "half_a_copy"])
+def test_content_that_was_not_taken_over_is_parked_when_the_node_comes_back_as_a_replica(make_cluster, whole):
+    cluster = make_cluster(replicas=1)
+    old, new = cluster.primary, cluster.replica
+    old.execute("a.db", "CREATE TABLE t(x, y)", "INSERT INTO t VALUES('both', 0)")
+    cluster.wait_for_replicas("a.db")
+    new.stop()
+    origin = old.directory / "origin.db"
+    with contextlib.closing(sqlite3.connect(origin, isolation_level=None)) as connection:
+        connection.execute("CREATE TABLE t(x, y)")
+        connection.execute("INSERT INTO t VALUES('copied here', zeroblob(40000))")
+    pages = origin.stat().st_size // 4096
+    # Killed within the second in which it would be taken over.
+    end(script(UNTAKEN, old.path("a.db"), origin, pages if whole else 3, old.process.pid))
+    old.reap()
+    assert list(old.data.glob("dbs/*/unlogged")), "it was taken over before it could be tried"
+    new.primary = None
+    new.start()
+    new.execute("a.db", "INSERT INTO t VALUES('the new one', 0)")
+    old.primary = new
+    old.start()
+    cluster_position = new.position("a.db")
+    old.wait_for_position("a.db", cluster_position)
+    assert old.execute("a.db", "SELECT x FROM t") == [("both",), ("the new one",)]
+    if whole:
+        with parked_database(old) as branch:
+            assert branch.execute("SELECT x FROM t").fetchall() == [("copied here",)]
+    else:
+        kept, = (pathlib.Path(old.data) / "parked").glob("*not-taken-over*/database")
+        assert kept.read_bytes()[:3 * 4096] == origin.read_bytes()[:3 * 4096]
+        assert "not taken over" in old.rillfs_parked("list").stdout
+    old.restart()  # once, not once a start
+    old.wait_for_position("a.db", new.position("a.db"))
+    assert len(list((pathlib.Path(old.data) / "parked").iterdir())) == 1
 
 
 def test_replaced_primary_is_not_followed_any_more(make_cluster):

@@ -187,8 +187,8 @@ def on_small_disk():
     """A cluster, one of whose nodes has little room."""
     made = []
 
-    def make(of, mib):
-        cluster = Cluster()
+    def make(of, mib, options=()):
+        cluster = Cluster(options=options)
         made.append((cluster, SmallDisk(getattr(cluster, of), mib)))
         return (cluster.start(), made[-1][1])
     yield make
@@ -253,6 +253,31 @@ def test_full_disk_of_a_replica_holds_it_back_until_there_is_room(on_small_disk,
     disk.grow(200)
     cluster.check("a.db", 40)
     assert replica.running and replica.execute("a.db", "SELECT count(*) FROM t") == [(600,)]
+
+
+@pytest.mark.deadline(120)
+def test_replica_that_cannot_keep_up_does_not_hold_the_primarys_log(on_small_disk):
+    """It stays connected and takes nothing: its disk is full. The primary's budget wins; later it gets what differs."""
+    cluster, disk = on_small_disk("replica", 8, ("--retention-bytes", "1MiB", "--segment-size", "256KiB"))
+    primary, replica = cluster.primary, cluster.replica
+    with primary.sqlite("a.db") as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("CREATE TABLE t(n INTEGER PRIMARY KEY, b)")
+        cluster.wait_for_replicas("a.db")
+        sizes = []
+
+        def lets_go_of_its_log():  # not before the next replay base, which is due after 64 MiB
+            for _ in range(10):
+                connection.execute("INSERT OR REPLACE INTO t VALUES(abs(random()) % 10, randomblob(300000))")
+            sizes.append(sum(segment.stat().st_size for segment in primary.segments()))
+            return sizes[-1] < max(sizes) // 2 or sizes[-1] > 200 << 20
+        wait_until(lets_go_of_its_log, 80, "so many commits")
+        assert sizes[-1] < 100 << 20, f"the log holds {sizes[-1]} bytes for a replica that takes nothing"
+    assert "No space left on device" in replica.log(), replica.log()
+    assert primary.status()["replicas"][0]["connected"], primary.status()
+    disk.grow(300)
+    cluster.check("a.db", 40)
+    assert not list((replica.data / "parked").iterdir())
 
 
 @pytest.mark.deadline(90)

@@ -32,16 +32,16 @@ class CheckingSink final : public Sink {
     open_.erase(id);
     return {};
   }
-  Result<void> begin_snapshot(const DatabaseInfo& info, const Position& start, std::uint32_t page_size,
-                              Pgno) override {
+  Result<void> begin_snapshot(const DatabaseInfo& info, const Position& start, std::uint32_t page_size, Pgno,
+                              History) override {
     require(start.checksum.value & Checksum::kFlag, "a snapshot starts at a position");
     RILL_TRY(result());
     open_[info.id] = {page_size, Pgno{}};
     return {};
   }
-  Result<void> begin_difference(const DatabaseInfo& info, const Position& start,
-                                std::uint32_t page_size) override {
-    return begin_snapshot(info, start, page_size, Pgno{});
+  Result<void> begin_difference(const DatabaseInfo& info, const Position& start, std::uint32_t page_size,
+                                History history) override {
+    return begin_snapshot(info, start, page_size, Pgno{}, history);
   }
   Result<std::vector<std::uint64_t>> page_sums(DatabaseId id, Pgno first, std::uint32_t count) override {
     require(open_.contains(id), "sums are asked for within a snapshot");

@@ -11,9 +11,10 @@ namespace {
 class Reconcile : public testing::Test {
  protected:
   void SetUp() override { start(); }
-  void start() {
+  void start(bool as_primary = true) {
     primary_.reset();
     primary_ = std::make_unique<Primary>(files_, data_.file("data"));
+    primary_->environment().primary = as_primary;
     auto started = primary_->start();
     ASSERT_TRUE(started) << started.error().message;
   }
@@ -231,6 +232,59 @@ TEST_F(Reconcile, AfterAKillWhatArrivedIsThereAndNotReplayedOver) {
   EXPECT_EQ(Sqlite(path()).number("SELECT count(*) FROM t WHERE b='arrived'"), 29);
   start();
   EXPECT_EQ(database()->published().txid, before.txid.next());
+}
+
+class NotTakenOver : public Reconcile {
+ protected:
+  /// A database is known, and another one has been copied over it, `bytes` of it at most, when the node dies.
+  void copy_and_die(std::size_t bytes = SIZE_MAX) {
+    {
+      Sqlite db(origin());
+      make(db, 4096, "DELETE");
+    }
+    copy(read_all(origin()));
+    ASSERT_TRUE(*database()->reconcile());
+    before_ = database()->published();
+    Sqlite(origin()).run("INSERT INTO t SELECT n + 100, randomblob(5000) FROM t");
+    const Buffer changed = read_all(origin());
+    copy(Bytes(changed).first(std::min(bytes, changed.size())));
+    ASSERT_TRUE(std::filesystem::exists(database()->directory() + "/unlogged"));
+  }
+  std::vector<std::string> parked() const {
+    std::vector<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(data_.file("data/parked")))
+      names.push_back(entry.path());
+    return names;
+  }
+  bool is_marked() { return std::filesystem::exists(database()->directory() + "/unlogged"); }
+  Position before_;
+};
+
+TEST_F(NotTakenOver, IsABranchOfTheLogOfANodeThatComesBackAsAReplica) {
+  copy_and_die();
+  for (int i = 0; i < 2; ++i) {
+    start(false);
+    EXPECT_EQ(database()->published().txid, before_.txid.next());
+    EXPECT_EQ(database()->applied_position(), database()->published());
+    expect_content_is(origin(), 4096);
+    EXPECT_FALSE(is_marked());
+    EXPECT_TRUE(parked().empty()) << "that is for the primary to say";
+  }
+}
+
+TEST_F(NotTakenOver, AndNoDatabaseIsKeptAsItIsAndTheLogIsBelievedAgain) {
+  copy_and_die(3 * 4096);
+  write_all(path() + "-journal", read_all(origin()));  // whatever lies there
+  const Buffer there = read_all(path());
+  for (int i = 0; i < 2; ++i) {
+    start(false);
+    EXPECT_EQ(database()->published(), before_);
+    EXPECT_FALSE(is_marked());
+    ASSERT_EQ(parked().size(), 1U);
+    EXPECT_NE(parked()[0].find("not-taken-over"), std::string::npos);
+    EXPECT_EQ(read_all(parked()[0] + "/database"), there);
+    EXPECT_TRUE(std::filesystem::exists(parked()[0] + "/database-journal"));
+  }
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdlib>
@@ -156,6 +157,8 @@ class FakeSource final : public stream::Source {
     std::lock_guard lock(mutex_);
     return differences_;
   }
+  /// Cursors of whole snapshots that somebody has.
+  int snapshots_open() const { return snapshots_open_; }
   int snapshot_count() {
     std::lock_guard lock(mutex_);
     return snapshots_;
@@ -181,7 +184,9 @@ class FakeSource final : public stream::Source {
     for (std::size_t i = 0; i < database.log.size(); ++i)
       if (database.log[i].info.pre.same_place(after))
         return std::unique_ptr<stream::ChangeSetCursor>(new LogCursor(*this, id, database.removed + i));
-    if (!database.state.position.same_place(after)) return make_error(ErrorCode::kNotInLog, "not in the log");
+    const bool reaches_back = !database.log.empty() && database.log.front().info.pre.txid <= after.txid;
+    if (!database.state.position.same_place(after))
+      return make_error(reaches_back ? ErrorCode::kPositionMismatch : ErrorCode::kNotInLog, "not in the log");
     return std::unique_ptr<stream::ChangeSetCursor>(
         new LogCursor(*this, id, database.removed + database.log.size()));
   }
@@ -252,7 +257,10 @@ class FakeSource final : public stream::Source {
    public:
     PageCursor(FakeSource& source, DatabaseId id, Position start, std::uint32_t count,
                std::uint32_t page_size)
-        : source_(source), id_(id), start_(start), count_(count), page_size_(page_size) {}
+        : source_(source), id_(id), start_(start), count_(count), page_size_(page_size) {
+      ++source_.snapshots_open_;
+    }
+    ~PageCursor() override { --source_.snapshots_open_; }
     Position start() const override { return start_; }
     std::uint32_t page_size() const override { return page_size_; }
     Pgno page_count() const override { return Pgno{count_}; }
@@ -321,6 +329,7 @@ class FakeSource final : public stream::Source {
   std::function<void(DatabaseId)> changed_;
   std::uint64_t last_id_ = 0;
   int snapshots_ = 0;
+  std::atomic<int> snapshots_open_ = 0;
   int differences_ = 0;
 };
 
@@ -405,18 +414,20 @@ class FakeSink final : public stream::Sink {
     return {};
   }
   Result<void> begin_snapshot(const stream::DatabaseInfo& info, const Position& start,
-                              std::uint32_t page_size, Pgno) override {
+                              std::uint32_t page_size, Pgno, stream::History history) override {
     auto lock = enter(info.id);
+    if (history == stream::History::kAnother) event("park " + info.path);
     databases_[info.id] = {info, start, {}, false, page_size};
     event("snapshot " + info.path);
     return {};
   }
   Result<void> begin_difference(const stream::DatabaseInfo& info, const Position& start,
-                                std::uint32_t page_size) override {
+                                std::uint32_t page_size, stream::History history) override {
     auto lock = enter(info.id);
     Database& database = databases_[info.id];
     if (database.page_size != page_size || database.pages.empty())
       return make_error(ErrorCode::kUnsupported, "nothing to compare");
+    if (history == stream::History::kAnother) event("park " + info.path);
     std::map<std::uint32_t, Buffer> old = std::move(database.pages);
     database = {info, start, {}, false, page_size, 0, std::move(old), 1};  // exact at its end
     event("difference " + info.path);

@@ -462,7 +462,7 @@ TEST_F(LogTest, RetentionRemovesOldSegmentsBeyondABudget) {
   ASSERT_TRUE(log->retain(Txid{6}));
   EXPECT_EQ(log->first_txid(), Txid{1}) << "within both budgets";
   clock.now_ms = 5000;
-  ASSERT_TRUE(log->retain(Txid{4}, Txid{2}));
+  ASSERT_TRUE(log->retain(Txid{4}, std::vector<Pin>{{Txid{3}}, {Txid{2}}}));
   EXPECT_EQ(log->first_txid(), Txid{3}) << "pinned";
   ASSERT_TRUE(log->retain(Txid{4}));
   EXPECT_EQ(log->first_txid(), Txid{5}) << "kept for replay";
@@ -478,6 +478,24 @@ TEST_F(LogTest, RetentionRemovesOldSegmentsBeyondABudget) {
   EXPECT_EQ(log->end().position.txid, Txid{8});
   open();
   EXPECT_EQ(log->end().position.txid, Txid{8});
+}
+
+TEST_F(LogTest, ReadersHoldTheLogOnlyWithinTheByteBudgetAndWhatTheyMayHaveBeyondIt) {
+  options.segment_size_max = 1;
+  options.retain_bytes = 0;
+  open();
+  append(6);
+  const std::uint64_t all = log->bytes_on_disk();
+  ASSERT_TRUE(log->retain(Txid{6}, std::vector<Pin>{{Txid{0}, Pin::kWhateverItTakes}}));
+  EXPECT_EQ(log->first_txid(), Txid{1});
+  ASSERT_TRUE(log->retain(Txid{6}, std::vector<Pin>{{Txid{0}, all}}));
+  EXPECT_EQ(log->first_txid(), Txid{1}) << "not beyond what it may have";
+  ASSERT_TRUE(log->retain(Txid{6}, std::vector<Pin>{{Txid{0}, all - 1}}));
+  EXPECT_EQ(log->first_txid(), Txid{2});
+  ASSERT_TRUE(log->retain(Txid{6}, std::vector<Pin>{{Txid{0}}, {Txid{3}, all}}));
+  EXPECT_EQ(log->first_txid(), Txid{4}) << "each reader has its own";
+  ASSERT_TRUE(log->retain(Txid{6}, std::vector<Pin>{{Txid{3}}}));
+  EXPECT_EQ(log->first_txid(), Txid{6}) << "the budget wins";
 }
 
 TEST_F(LogTest, ResetStartsAnewEvenAtAnEarlierTransaction) {

@@ -40,13 +40,32 @@ TEST_F(LogReaderTest, RefusesPositionsThatAreNotInTheLog) {
     auto reader = LogReader::open(files, directory, kDatabase, {Epoch{1}, txid, checksum});
     return reader ? ErrorCode::kClosed : reader.error().code;
   };
-  EXPECT_EQ(code(Txid{3}, Checksum{Checksum::kFlag | 5}), ErrorCode::kNotInLog) << "other history";
-  EXPECT_EQ(code(Txid{5}, Checksum{Checksum::kFlag | 5}), ErrorCode::kNotInLog) << "other history at the end";
-  EXPECT_EQ(code(Txid{6}, log->end().position.checksum), ErrorCode::kNotInLog) << "in the future";
-  EXPECT_EQ(code(Txid{0}, Checksum{Checksum::kFlag | 5}), ErrorCode::kNotInLog);
+  EXPECT_EQ(code(Txid{3}, Checksum{Checksum::kFlag | 5}), ErrorCode::kPositionMismatch) << "other history";
+  EXPECT_EQ(code(Txid{5}, Checksum{Checksum::kFlag | 5}), ErrorCode::kPositionMismatch)
+      << "other history at the end";
+  EXPECT_EQ(code(Txid{6}, log->end().position.checksum), ErrorCode::kPositionMismatch) << "in the future";
+  EXPECT_EQ(code(Txid{0}, Checksum{Checksum::kFlag | 5}), ErrorCode::kPositionMismatch);
   clock.now_ms = 1ll << 50;
   ASSERT_TRUE(log->retain(Txid{3}));
   EXPECT_EQ(code(Txid{0}, Checksum::empty()), ErrorCode::kNotInLog) << "no longer";
+  EXPECT_EQ(code(Txid{1}, Checksum{Checksum::kFlag | 5}), ErrorCode::kNotInLog) << "nobody knows any more";
+}
+
+TEST_F(LogReaderTest, DoesNotKnowWhatASnapshotHasReplaced) {
+  open();
+  append(3);
+  const Position before = log->end().position;
+  database.move_to(Txid{8}, Checksum{Checksum::kFlag | 1});
+  const Change snapshot = database.change(1, kSnapshot);
+  {
+    auto appender = log->reset(snapshot.record);
+    ASSERT_TRUE(appender && appender->write(snapshot.image) && appender->commit());
+  }
+  for (Position older : {before, Position{Epoch{1}, Txid{3}, Checksum{Checksum::kFlag | 5}}}) {
+    auto reader = LogReader::open(files, directory, kDatabase, older);
+    ASSERT_FALSE(reader);
+    EXPECT_EQ(reader.error().code, ErrorCode::kNotInLog);
+  }
 }
 
 TEST_F(LogReaderTest, DoesNotLookBeyondWhatIsPublished) {

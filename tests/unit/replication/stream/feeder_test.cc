@@ -103,6 +103,81 @@ TEST_F(FeederTurns, BigBacklogsInterleaveInQuanta) {
   EXPECT_LE(longest_run, 2 * Feeder::kQuantum);
 }
 
+class FeederSaysWhatItKnows : public FeederTurns {
+ protected:
+  /// Of the position that the subscriber has, with the snapshot that it is sent.
+  wire::History history(const Position& has, std::uint32_t version = wire::kProtocolVersion) {
+    start({{id, has}}, version);
+    for (const auto& frame : fill())
+      if (frame.message.has_snapshot_begin()) return frame.message.snapshot_begin().history();
+    ADD_FAILURE() << "no snapshot";
+    return {};
+  }
+  Position another(Txid txid) const { return {Epoch{1}, txid, Checksum{Checksum::kFlag | 99}}; }
+  DatabaseId id = source.create("app.db", 1);
+};
+
+TEST_F(FeederSaysWhatItKnows, OfAPositionThatIsNotInItsHistory) {
+  for (int i = 0; i < 5; ++i) source.commit(id, "commit");
+  EXPECT_EQ(history(another(Txid{5})), wire::HISTORY_ANOTHER);
+  EXPECT_EQ(history(another(Txid{3})), wire::HISTORY_ANOTHER) << "it has gone further since";
+  EXPECT_EQ(history(another(Txid{9})), wire::HISTORY_ANOTHER);
+  EXPECT_EQ(history(another(Txid{3}), 1), wire::HISTORY_ANOTHER) << "by a whole snapshot";
+}
+
+TEST_F(FeederSaysWhatItKnows, ThatItDoesNotKnowWhatItsLogHasForgotten) {
+  const Position once = source.commit(id, "commit");
+  source.commit(id, "commit");
+  source.truncate_log(id);
+  source.commit(id, "commit");
+  EXPECT_EQ(history(once), wire::HISTORY_UNKNOWN);
+  EXPECT_EQ(history(another(Txid{1})), wire::HISTORY_UNKNOWN);
+}
+
+TEST_F(FeederSaysWhatItKnows, OfASubscriberThatItHasOvertakenInTheSameSession) {
+  const Position first = source.commit(id, "commit");
+  start({{id, first}}, wire::kProtocolVersion);
+  fill();
+  source.commit(id, "commit");
+  source.commit(id, "commit");
+  source.truncate_log(id);
+  bool said = false;
+  for (const auto& frame : fill({id}))
+    if (frame.message.has_snapshot_begin())
+      said = frame.message.snapshot_begin().history() == wire::HISTORY_SHARED;
+  EXPECT_TRUE(said);
+}
+
+TEST_F(FeederSaysWhatItKnows, AlsoToOneThatAsksForASnapshot) {
+  for (int i = 0; i < 3; ++i) source.commit(id, "commit");
+  start({{id, another(Txid{2})}}, wire::kProtocolVersion);
+  Buffer out;
+  feeder->fill({}, std::vector<ResyncRequest>{{id, false}}, out);
+  bool said = false;
+  for (const auto& frame : parse(out))
+    if (frame.message.has_snapshot_begin())
+      said = frame.message.snapshot_begin().history() == wire::HISTORY_ANOTHER;
+  EXPECT_TRUE(said);
+}
+
+TEST_F(FeederTurns, WhatKeepsTheLogBesideASnapshotStaysUntilTheSnapshotIsExact) {
+  const DatabaseId id = source.create("app.db", 2000);
+  source.commit(id, "before");
+  start();
+  fill();
+  EXPECT_EQ(source.snapshots_open(), 1);
+  source.commit(id, std::string(1'000'000, 'x'));  // meanwhile
+  bool ended = false;
+  while (more) {
+    for (const auto& frame : fill({id})) ended |= frame.message.has_snapshot_end();
+    if (ended && more) {
+      EXPECT_EQ(source.snapshots_open(), 1) << "the change set that makes it exact is on its way";
+    }
+  }
+  EXPECT_TRUE(ended);
+  EXPECT_EQ(source.snapshots_open(), 0);
+}
+
 /// Its parameter: by difference.
 class FeederMeetsABusyPage : public FeederTurns, public ::testing::WithParamInterface<bool> {
  protected:
