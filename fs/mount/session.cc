@@ -13,6 +13,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
+#include <new>
 
 namespace rillfs::mount {
 namespace {
@@ -145,6 +146,10 @@ bool Session::lead(fuse_buf& buffer) {
       poll_device();
     const int received = fuse_session_receive_buf(session_, &buffer);
     if (received == -EINTR) continue;
+    if (received == -ENOMEM) {  // for the buffer: as if our own code had met it
+      if (auto out_of_memory = std::get_new_handler()) out_of_memory();
+      continue;
+    }
     if (received <= 0 || fuse_session_exited(session_) != 0) return false;
     const fuse_in_header request = *static_cast<const fuse_in_header*>(buffer.mem);
     const bool quick = is_quick(request, received);
