@@ -131,9 +131,11 @@ class Database : public std::enable_shared_from_this<Database> {
   Result<void> remove_wal(const Perform& perform);
   Result<void> remove_journal(const Perform& perform);
   // --- source "tail": database_tail.cc
+  /// Before a WAL is passed through: what recovery needs to know of it is noted. False: it is not to be.
+  bool may_be_followed();
   /// An application is about to use a handle that the kernel passes through to `wal`: commits are found by
-  /// reading it from now on.
-  Result<void> begin_tail(std::shared_ptr<File> wal);
+  /// reading it from now on. `may_be_followed` has said yes.
+  void begin_tail(std::shared_ptr<File> wal);
   /// The handles are not passed through: each write comes to us.
   Result<void> begin_hold();
   Source source() const;

@@ -30,15 +30,22 @@ constexpr Label kRefuse = "take a refused commit out of the WAL";
 constexpr Label kFence = "close the WAL to those who had it open";
 }  // namespace
 
-Result<void> Database::begin_tail(std::shared_ptr<File> wal) {
+void Database::begin_tail(std::shared_ptr<File> wal) {
   Lock lock(mutex_);
   if (source_ != Source::kTail || wal_ != wal) scanner_.refuse();
   wal_ = std::move(wal);
   source_ = Source::kTail;
-  if (dropped_) return {};
-  RILL_TRY(mark_followed());
-  RILL_TRY(drain_locked(Look::kThorough));
-  return {};
+  if (dropped_) return;
+  // Readers can open it although its commits cannot be put into the log just now.
+  if (auto drained = drain_locked(Look::kThorough); !drained)
+    spdlog::error("{}: {}", info_.path, drained.error().message);
+}
+
+bool Database::may_be_followed() {
+  Lock lock(mutex_);
+  auto marked = dropped_ ? Result<void>() : mark_followed();
+  if (!marked) spdlog::warn("{}: {}. Its commits are captured by hold", info_.path, marked.error().message);
+  return marked.has_value();
 }
 
 Result<void> Database::begin_hold() {

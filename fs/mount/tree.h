@@ -151,7 +151,7 @@ class Tree {
   /// Whether closing a file of this role is to be reported.
   bool wants_flush(Role role) const;
   /// How the file of this role is to be opened: null for by requests.
-  Passthrough* passthrough_for(Role role);
+  Passthrough* passthrough_for(const Node::Binding& binding);
   /// A handle on a WAL is about to be used: its commits are found by one source or the other.
   Result<void> sync_wal(Database& database, const Requester& who);
   Result<void> choose_source(Node& wal, Database& database, const std::shared_ptr<File>& io);

@@ -41,14 +41,15 @@ bool Tree::wants_flush(Role role) const {
   return true;
 }
 
-Passthrough* Tree::passthrough_for(Role role) {
-  return role == Role::kWal && databases_.is_primary() && passthrough_.possible() ? &passthrough_ : nullptr;
+Passthrough* Tree::passthrough_for(const Node::Binding& binding) {
+  const bool wanted = binding.role == Role::kWal && databases_.is_primary() && passthrough_.possible();
+  return wanted && binding.database->may_be_followed() ? &passthrough_ : nullptr;
 }
 
 Result<void> Tree::choose_source(Node& wal, Database& database, const std::shared_ptr<File>& io) {
   if (!databases_.is_primary()) return {};
   if (wal.backing() == 0) return database.begin_hold();
-  RILL_TRY(database.begin_tail(io));
+  database.begin_tail(io);
   databases_.follow(database, wal.id(), wal.proc_path());
   return {};
 }
@@ -185,7 +186,7 @@ Result<Entry> Tree::create(std::uint64_t parent_id, const std::string& name, mod
   RILL_ASSIGN(Entry entry, entry_of(*parent, name));
   RILL_ASSIGN(auto made, node(entry.id));
   auto binding = made->binding();
-  RILL_ASSIGN(auto io, made->open(std::move(file), passthrough_for(binding.role)));
+  RILL_ASSIGN(auto io, made->open(std::move(file), passthrough_for(binding)));
   if (binding.role == Role::kWal) {
     if (auto chosen = choose_source(*made, *binding.database, io); !chosen) {
       made->close();
@@ -243,7 +244,7 @@ void Tree::open_file(std::uint64_t id, int flags, const Requester& who,
   const auto binding = file->binding();
   if (auto allowed = allow_open(binding, flags, who); !allowed) return done(allowed.error());
   const bool first = file->io() == nullptr;
-  auto opened = file->open(nullptr, passthrough_for(binding.role));
+  auto opened = file->open(nullptr, passthrough_for(binding));
   if (!opened) return done(opened.error());
   Opened answer{false, wants_flush(binding.role)};
   answer.backing = file->backing();
@@ -251,6 +252,9 @@ void Tree::open_file(std::uint64_t id, int flags, const Requester& who,
   if (first && binding.role == Role::kWal && who.caller == Caller::kApplication) {
     auto captured = binding.database->capture_left_behind();
     auto mended = captured ? binding.database->mend_wal(**opened) : captured.error();
+    // With tail they may be in the log later; until then the WAL stays as it is.
+    const bool later = !captured && answer.backing != 0;
+    if (later) mended = false;
     if (!mended) {
       file->close();
       return done(mended.error());

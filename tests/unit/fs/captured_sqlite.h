@@ -141,7 +141,10 @@ class CapturingVfs {
       if (!opened) return SQLITE_CANTOPEN;
       h->file = new std::shared_ptr<File>(std::move(*opened));
       auto database = vfs->database_of(h, path);
-      if (h->kind == Kind::kWal && vfs->tail && !database->begin_tail(*h->file)) return SQLITE_CANTOPEN;
+      if (h->kind == Kind::kWal && vfs->tail) {
+        if (!database->may_be_followed()) return SQLITE_CANTOPEN;
+        database->begin_tail(*h->file);
+      }
     } else if (h->kind == Kind::kDatabase) {
       h->file = new std::shared_ptr<File>();
       vfs->database_of(h, path);

@@ -236,7 +236,8 @@ TEST_F(DatabaseTail, AProcessThatIsCutOffFromItsMountCannotCommitAnyMore) {
   zombie->run("INSERT INTO t VALUES(1, 'while the daemon lived')");
   // As if it had been opened through the mount.
   std::shared_ptr<File> wal = *files_.open(primary_->tree() + "/a.db-wal", OpenMode::kReadWrite, "test");
-  ASSERT_TRUE(database().begin_tail(wal));
+  ASSERT_TRUE(database().may_be_followed());
+  database().begin_tail(wal);
   zombie->run("INSERT INTO t VALUES(2, 'while the daemon was dead')");
   const std::uint64_t before = txid();
   kill_and_start();
