@@ -1,7 +1,6 @@
 #include "cmd/daemon.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -13,6 +12,7 @@
 
 #include "fs/parking.h"
 #include "fs/wal_mark.h"
+#include "replication/base/signals.h"
 
 namespace rillfs::cmd {
 namespace {
@@ -134,7 +134,8 @@ Result<void> Daemon::mount() {
   const std::string root = environment_.tree_directory();
   const int root_fd = ::open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (root_fd < 0) return errno_error(errno, root);
-  passthrough_ = std::make_unique<mount::Passthrough>(config_.capture != CaptureChoice::kHold);
+  passthrough_ = std::make_unique<mount::Passthrough>();
+  if (config_.capture == CaptureChoice::kHold) passthrough_->refuse("the configuration says hold");
   refuse_tail_without_fence();
   RILL_ASSIGN(tree_, mount::Tree::open(*databases_, *passthrough_, root_fd));
   requests_.reset(new mount::RequestContext{*tree_, *passthrough_, mount_threads_->ids()});
@@ -160,8 +161,7 @@ void Daemon::refuse_tail_without_fence() {
   if (ends_writes(files_, environment_.spool_directory())) return;
   const std::string why =
       "the data directory's file system cannot close a file to a process that has it open (ext4 can, as "
-      "root): "
-      "an application that outlives this daemon could go on writing to a WAL that nobody reads";
+      "root): an application that outlives this daemon could go on writing to a WAL that nobody reads";
   if (config_.capture == CaptureChoice::kAuto) return passthrough_->refuse(why);
   spdlog::warn(
       "capture: tail, although {}. After a crash of the daemon end such applications before it is "
@@ -179,9 +179,7 @@ Result<void> Daemon::require_capture() const {
 
 Result<void> Daemon::connect() {
   network_thread_ = std::thread([this] {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, nullptr);
+    block_signals();
     network_.run();
   });
   lease_ = std::make_unique<lease::StaticLease>(lease::Leader{

@@ -71,8 +71,8 @@ class Daemon {
   std::unique_ptr<Databases> databases_;
   std::unique_ptr<mount::MemoryKeeper> keeper_;
   std::unique_ptr<apply::MountThreads> mount_threads_;
-  std::unique_ptr<mount::Tree> tree_;
   std::unique_ptr<mount::Passthrough> passthrough_;
+  std::unique_ptr<mount::Tree> tree_;
   std::unique_ptr<mount::RequestContext> requests_;
   std::unique_ptr<mount::Session> session_;
   std::unique_ptr<MountWork> work_;

@@ -1,7 +1,5 @@
 #include "cmd/verify_jobs.h"
 
-#include <signal.h>
-
 #include <algorithm>
 #include <atomic>
 #include <nlohmann/json.hpp>
@@ -10,6 +8,7 @@
 #include "cmd/printable.h"
 #include "cmd/verify.h"
 #include "fs/scrubber.h"
+#include "replication/base/signals.h"
 
 namespace rillfs::cmd {
 namespace {
@@ -97,9 +96,7 @@ json VerifyJobs::begin(const json& request) {
   const std::uint64_t number = next_++;
   jobs_[number] = job;
   job->thread = std::thread([this, job] {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, nullptr);
+    block_signals();
     work(*job);
   });
   return {{"job", number}};

@@ -1,6 +1,6 @@
 #include "fs/delayed_tasks.h"
 
-#include <signal.h>
+#include "replication/base/signals.h"
 
 namespace rillfs {
 
@@ -16,9 +16,7 @@ void DelayedTasks::run_after(Duration delay, std::function<void()> task) {
 }
 
 void DelayedTasks::work() {
-  sigset_t all;
-  sigfillset(&all);
-  pthread_sigmask(SIG_BLOCK, &all, nullptr);
+  block_signals();
   Lock lock(mutex_);
   while (!stopping_) {
     if (waiting_.empty()) {

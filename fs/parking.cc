@@ -107,8 +107,7 @@ Result<void> park_as_it_is(Environment& environment, Database& database) {
   RILL_TRY(files.sync_directory(environment.parked_directory(), kPark));
   spdlog::warn(
       "{}: what was written here without a transaction, while this node was primary, is no database that "
-      "could "
-      "be taken over. It is kept in {}; the database is as it was before, and follows the primary",
+      "could be taken over. It is kept in {}; the database is as it was before, and follows the primary",
       database.path(), place);
   return {};
 }

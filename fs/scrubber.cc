@@ -1,9 +1,10 @@
 #include "fs/scrubber.h"
 
-#include <signal.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+
+#include "replication/base/signals.h"
 
 namespace rillfs {
 namespace {
@@ -33,9 +34,7 @@ Scrubber::~Scrubber() { stop(); }
 void Scrubber::start() {
   if (options_.interval <= Duration::zero()) return;
   thread_ = std::thread([this] {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, nullptr);
+    block_signals();
     work();
   });
 }

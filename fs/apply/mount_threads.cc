@@ -1,7 +1,6 @@
 #include "fs/apply/mount_threads.h"
 
 #include <linux/close_range.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <barrier>
@@ -11,16 +10,14 @@
 
 #include "replication/base/file_system.h"
 #include "replication/base/mutex.h"
+#include "replication/base/signals.h"
 
 namespace rillfs::apply {
 
 MountThreads::MountThreads(int count) {
   bool own_table = false;
   std::thread founder([&] {
-    // Signals belong to the main thread; the pools inherit the mask.
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, nullptr);
+    block_signals();  // the pools inherit the mask
     own_table = ::close_range(3, ~0U, CLOSE_RANGE_UNSHARE) == 0;
     if (!own_table) return;
     pool_ = std::make_unique<WorkerPool>(static_cast<std::size_t>(count));

@@ -1,7 +1,6 @@
 #include "fs/capture/wal_follower.h"
 
 #include <poll.h>
-#include <signal.h>
 #include <spdlog/spdlog.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
@@ -10,6 +9,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <vector>
+
+#include "replication/base/signals.h"
 
 namespace rillfs {
 namespace {
@@ -80,10 +81,7 @@ void WalFollower::stop() {
 }
 
 void WalFollower::run() {
-  // Signals belong to the main thread.
-  sigset_t all;
-  sigfillset(&all);
-  pthread_sigmask(SIG_BLOCK, &all, nullptr);
+  block_signals();
   std::vector<std::pair<std::uint64_t, std::shared_ptr<Database>>> busy;
   while (!stopping_) {
     wait(busy.empty() ? -1 : kLookEveryUs);

@@ -253,7 +253,9 @@ Bytes WalScanner::recent_page(std::uint32_t frame) const {
 
 Result<void> WalScanner::read_ahead(const WalView& view, std::uint32_t frame) {
   const std::uint64_t size = sqlite::frame_size(page_size());
-  ahead_.resize(std::max<std::uint64_t>(1, std::min<std::uint64_t>(ahead_count_, kAheadMax / size)) * size);
+  const std::uint64_t most = std::max<std::uint64_t>(1, kAheadMax / size);
+  ahead_count_ = static_cast<std::uint32_t>(std::min<std::uint64_t>(ahead_count_, most));
+  ahead_.resize(ahead_count_ * size);
   ahead_from_ = frame;
   RILL_ASSIGN(const std::size_t got, view.read(ahead_, sqlite::frame_offset(frame, page_size())));
   ahead_.resize(got);
@@ -268,7 +270,7 @@ Result<bool> WalScanner::read_next(const WalView& view, sqlite::FrameHeader& hea
   RILL_TRY(read_ahead(view, next));
   const Bytes fresh = in_ahead(next);
   const bool taken = !fresh.empty() && take_frame(fresh, header);
-  ahead_count_ = taken ? std::min<std::uint32_t>(ahead_count_ * 2, kAheadMax) : 1;
+  ahead_count_ = taken ? ahead_count_ * 2 : 1;
   return taken;
 }
 

@@ -1,9 +1,10 @@
 #include "fs/mount/lead.h"
 
-#include <signal.h>
 #include <time.h>
 
 #include <cerrno>
+
+#include "replication/base/signals.h"
 
 namespace rillfs::mount {
 namespace {
@@ -100,9 +101,7 @@ void Lead::end() {
 }
 
 void Lead::watch() {
-  sigset_t all;
-  sigfillset(&all);
-  pthread_sigmask(SIG_BLOCK, &all, nullptr);
+  block_signals();
   std::uint64_t answering = 0;
   std::uint64_t requests = 0;
   for (int quiet = 0; !watch_ends_;) {

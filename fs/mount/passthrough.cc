@@ -36,10 +36,7 @@ std::string reason(int error) {
 #ifdef FUSE_CAP_PASSTHROUGH
 
 void Passthrough::agree(fuse_conn_info& connection) {
-  if (!wanted_ || refused_) {
-    do_without(connection, FUSE_CAP_PASSTHROUGH);
-    return wanted_ ? void() : give_up("the configuration says hold");
-  }
+  if (refused_) return do_without(connection, FUSE_CAP_PASSTHROUGH);
   Lock lock(mutex_);
   if ((connection.capable_ext & FUSE_CAP_PASSTHROUGH) == 0) {
     why_not_ = "this kernel cannot pass files through; Linux 6.9 and newer can";
@@ -61,9 +58,9 @@ void answer_with_backing(fuse_file_info& answer, BackingId id) {
 
 void Passthrough::agree(fuse_conn_info&) {
   if (refused_) return;
-  give_up(wanted_ ? "this rillfs was built with a libfuse that cannot pass files through; 3.17 and newer can "
-                    "(RILLFS_BUNDLED_FUSE)"
-                  : "the configuration says hold");
+  give_up(
+      "this rillfs was built with a libfuse that cannot pass files through; 3.17 and newer can "
+      "(RILLFS_BUNDLED_FUSE)");
 }
 
 void answer_with_backing(fuse_file_info&, BackingId) {}

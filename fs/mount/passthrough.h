@@ -23,10 +23,7 @@ using BackingId = std::int32_t;
 /// Threads: any of descriptor table 0; `negotiate` before any other.
 class Passthrough {
  public:
-  /// `wanted`: whether files may be passed through at all.
-  explicit Passthrough(bool wanted) : wanted_(wanted) {}
-
-  /// Before the mount is there: it is not to be used after all.
+  /// Before the mount is there: it is not to be used.
   void refuse(std::string why) {
     refused_ = true;
     give_up(std::move(why));
@@ -51,7 +48,6 @@ class Passthrough {
   void give_up(std::string why);
   void agree(fuse_conn_info& connection);
 
-  const bool wanted_;
   bool refused_ = false;  ///< constant once the mount is there
   std::atomic<bool> possible_{false};
   std::atomic<bool> negotiated_{false};

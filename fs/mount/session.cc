@@ -10,10 +10,11 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <csignal>
 #include <cstdlib>
 #include <fstream>
 #include <new>
+
+#include "replication/base/signals.h"
 
 namespace rillfs::mount {
 namespace {
@@ -125,10 +126,7 @@ void Session::start() {
 }
 
 void Session::work() {
-  // Signals belong to the main thread.
-  sigset_t all;
-  sigfillset(&all);
-  pthread_sigmask(SIG_BLOCK, &all, nullptr);
+  block_signals();
   set_before_waiting(&lead_);
   fuse_buf buffer{};
   while (lead_.take()) {

@@ -19,7 +19,7 @@ using Ids = std::map<std::string, DatabaseId>;
 
 std::unique_ptr<mount::Tree> tree_of(Primary& primary) {
   const int root = ::open(primary.tree().c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
-  static mount::Passthrough nothing(false);
+  static mount::Passthrough nothing;
   return std::move(mount::Tree::open(primary.databases(), nothing, root).value());
 }
 

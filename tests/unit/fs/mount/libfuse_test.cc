@@ -19,7 +19,9 @@ namespace {
 /// What libfuse answers to a kernel that has every capability there is.
 class Init : public testing::Test {
  protected:
-  explicit Init(bool passthrough = false) : passthrough_(passthrough) {}
+  explicit Init(bool passthrough = false) {
+    if (!passthrough) passthrough_.refuse("the configuration says hold");
+  }
   void SetUp() override {
     ASSERT_TRUE(primary_.start());
     const int root = ::open(primary_.tree().c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
