@@ -305,6 +305,8 @@ class Database : public std::enable_shared_from_this<Database> {
   // database_tail.cc
   Result<Drained> drain_locked(Look look) RILL_REQUIRES(mutex_);
   Result<void> take_from_wal_locked() RILL_REQUIRES(mutex_);
+  /// What file and WAL have together, as one transaction; which pages of it count is up to the caller.
+  Transaction as_files_have_it(std::uint32_t page_size, Pgno commit) RILL_REQUIRES(mutex_);
   Result<void> settle_before_sync() RILL_REQUIRES(mutex_);
   Result<bool> look_at_generation() RILL_REQUIRES(mutex_);
   Result<void> commit_followed(Look look) RILL_REQUIRES(mutex_);
@@ -338,7 +340,9 @@ class Database : public std::enable_shared_from_this<Database> {
   Result<void> make_replicated() RILL_REQUIRES(mutex_);
   /// Also where it was closed for want of room, and there is some again.
   Result<void> require_writable() RILL_REQUIRES(mutex_);
-  /// The content moves on. Whoever is done with it tells others (Environment::changed).
+  /// The content moves on to what was appended. Who commits several tells others once (Environment::changed).
+  void move_on() RILL_REQUIRES(mutex_);
+  /// And tells others.
   void publish() RILL_REQUIRES(mutex_);
   /// Closes it to writers: until the restart, or until there is room again if that is all that is missing.
   void fail(const Error& error) RILL_REQUIRES(mutex_);

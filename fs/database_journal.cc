@@ -224,7 +224,6 @@ void Database::show_staged(const Prepared& prepared) {
   if (!prepared.changed) return;
   file_holds_ = committer_.pending_position();
   publish();
-  environment_.changed(info_.id);
   environment_.backfilled(info_.id);
 }
 

@@ -189,6 +189,11 @@ Result<void> Database::make_replicated() {
 }
 
 void Database::publish() {
+  move_on();
+  environment_.changed(info_.id);
+}
+
+void Database::move_on() {
   const bool first = content_.position().txid.value == 0;
   committer_.publish();
   {

@@ -211,6 +211,15 @@ Result<void> Database::fence_wal() {
   return take_from_wal_locked();
 }
 
+Transaction Database::as_files_have_it(std::uint32_t page_size, Pgno commit) {
+  Transaction transaction;
+  transaction.page_size = page_size;
+  transaction.commit = commit;
+  transaction.read = [this, page_size](Pgno pgno, MutableBytes into)
+                         RILL_REQUIRES(mutex_) { return read_page_below(pgno, page_size, into); };
+  return transaction;
+}
+
 Result<void> Database::take_from_wal_locked() {
   RILL_TRY(scan_whole_wal());
   if (!scanner_.header() || scanner_.page_size() != content_.page_size()) {
@@ -218,13 +227,9 @@ Result<void> Database::take_from_wal_locked() {
     return {};
   }
   // All of it in one change set: what the log has already does not differ, and shows no older state again.
-  Transaction transaction;
-  transaction.page_size = scanner_.page_size();
-  transaction.commit = scanner_.size();
+  Transaction transaction = as_files_have_it(scanner_.page_size(), scanner_.size());
   for (const auto& [pgno, frame] : scanner_.frames()) transaction.written.push_back(pgno);
   std::sort(transaction.written.begin(), transaction.written.end());
-  transaction.read = [this, page_size = transaction.page_size](Pgno pgno, MutableBytes into)
-                         RILL_REQUIRES(mutex_) { return read_page_below(pgno, page_size, into); };
   bool changed = false;
   failpoint::reach("recovery.before_wal");
   RILL_TRY(append_transaction(transaction, &changed));
@@ -232,7 +237,6 @@ Result<void> Database::take_from_wal_locked() {
   RILL_TRY(sync_log());
   failpoint::reach("recovery.after_wal");
   publish();
-  environment_.changed(info_.id);
   spdlog::info("{}: the WAL had commits that were not in the log yet, to {}", info_.path,
                to_text(content_.position()));
   return {};

@@ -211,7 +211,7 @@ Result<void> Database::commit_wal(const WalView& view, const WalTransaction& tra
   failpoint::reach("wal.commit.before_publish");
   wal_mode_ = *wal_mode;
   scanner_.commit(transaction);
-  if (changed) publish();
+  if (changed) move_on();
   failpoint::reach("wal.commit.before_answer");
   return {};
 }

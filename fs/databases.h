@@ -195,6 +195,10 @@ class Databases final : public stream::Source, public stream::Sink {
   Result<void> set_apart(const std::string& directory, DatabaseId id, const std::string& why);
   void adopt_at_start(std::uint64_t parent, int parent_fd, const std::string& name, const std::string& path);
   void adopt_below(const std::string& directory, const std::string& relative);
+  // databases_tail.cc
+  WalFollower::Help follower_help();
+  Environment::PublishedIndex published_index(Database& database);
+  void ask_wal_index(const std::shared_ptr<Database>& database);
   /// `task` answers a request, which needs the device: not a thing for the mount's threads.
   std::function<void()> on_worker(std::function<void()> task);
   void advance_base_soon(DatabaseId id);
@@ -248,10 +252,6 @@ class Databases final : public stream::Source, public stream::Sink {
   std::function<void(DatabaseId)> changed_ RILL_GUARDED_BY(listeners_mutex_);
   std::function<void(const Progress&)> progressed_ RILL_GUARDED_BY(listeners_mutex_);
   std::function<void(DatabaseId)> damaged_ RILL_GUARDED_BY(listeners_mutex_);
-
-  WalFollower::Help follower_help();
-  Environment::PublishedIndex published_index(Database& database);
-  void ask_wal_index(const std::shared_ptr<Database>& database);
 
   std::atomic<int> index_readers_{0};  ///< threads that wait for `published_index`
   WorkerPool workers_;                 ///< upkeep that may block on disk

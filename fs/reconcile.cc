@@ -139,32 +139,31 @@ Result<bool> Database::reconcile_locked() {
   if (writes == 0) return true;
   RILL_TRY(require_writable());
   RILL_ASSIGN(std::uint64_t size, file_->size(kReconcile));
-  Transaction transaction;
-  transaction.page_size = content_.page_size() != 0 ? content_.page_size() : 4096;
+  std::uint32_t page_size = content_.page_size() != 0 ? content_.page_size() : 4096;
+  Pgno commit;
   if (size != 0) {
     std::uint8_t start[sqlite::kDatabaseHeaderSize] = {};
     RILL_ASSIGN(std::size_t got, file_->read_at(start, 0, kReconcile));
     auto header = sqlite::parse_database_header(Bytes(start, got));
     if (!header) return not_settled(header.error().message);
-    transaction.page_size = header->page_size;
-    transaction.commit = header->size_in_pages(size);
+    page_size = header->page_size;
+    commit = header->size_in_pages(size);
     RILL_TRY(scan_whole_wal());
     if (scanner_.header() && scanner_.page_size() != header->page_size) scanner_.end();
-    if (scanner_.header()) transaction.commit = scanner_.size();
+    if (scanner_.header()) commit = scanner_.size();
     // Half copied: the header promises more than there is, in the file and the WAL together.
-    for (std::uint64_t n = size / header->page_size + 1; n <= transaction.commit.value; ++n) {
+    for (std::uint64_t n = size / header->page_size + 1; n <= commit.value; ++n) {
       if (!scanner_.frames().contains(Pgno{static_cast<std::uint32_t>(n)}))
-        return not_settled("its header says " + std::to_string(transaction.commit.value) +
-                           " pages, and page " + std::to_string(n) + " is not there");
+        return not_settled("its header says " + std::to_string(commit.value) + " pages, and page " +
+                           std::to_string(n) + " is not there");
     }
     wal_mode_ = header->is_wal();
   } else {
     scanner_.end();
   }
+  Transaction transaction = as_files_have_it(page_size, commit);
   RILL_TRY(check_claimed_size(transaction));
   for (Pgno pgno{1}; pgno <= transaction.commit; pgno = pgno.next()) transaction.written.push_back(pgno);
-  transaction.read = [this, page_size = transaction.page_size](Pgno pgno, MutableBytes into)
-                         RILL_REQUIRES(mutex_) { return read_page_below(pgno, page_size, into); };
   bool changed = false;
   failpoint::reach("reconcile.before_log");
   RILL_TRY(append_transaction(transaction, &changed));
@@ -173,7 +172,6 @@ Result<bool> Database::reconcile_locked() {
     failpoint::reach("reconcile.before_sync");
     RILL_TRY(sync_log());
     publish();
-    environment_.changed(info_.id);
   }
   if (scanner_.fully_backfilled()) {
     file_holds_ = content_.position();

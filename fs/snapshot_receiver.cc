@@ -10,7 +10,6 @@ namespace rillfs {
 namespace {
 constexpr Label kLabel = "snapshot: receive";
 constexpr std::size_t kChunkSize = std::size_t{1} << 20;
-constexpr std::size_t kRunMax = std::size_t{1} << 20;  // bytes
 }  // namespace
 
 Result<std::unique_ptr<SnapshotReceiver>> SnapshotReceiver::begin(Environment& environment,
@@ -42,7 +41,7 @@ Result<std::vector<std::uint64_t>> SnapshotReceiver::page_sums(Pgno first, std::
   if (!old_ || first.value == 0 || first > next_old_ || end > std::uint64_t{kPgnoMax.value} + 1)
     return make_error(ErrorCode::kInvalid,
                       "snapshot: sums of pages from " + std::to_string(first.value) + " on are out of turn");
-  RILL_TRY(write_run());
+  RILL_TRY(run_.flush());
   RILL_TRY(copy_until(Pgno{static_cast<std::uint32_t>(end)}));
   std::vector<std::uint64_t> sums(count, 0);
   for (std::uint32_t i = 0; i < count; ++i) sums[i] = sums_.get(Pgno{first.value + i}).value;
@@ -75,27 +74,20 @@ Result<void> SnapshotReceiver::page(Pgno pgno, Bytes data) {
                                                std::to_string(data.size()) + " bytes");
   }
   // Pages come in ascending order; a gap is the lock page, or a page that a change set will bring.
-  const std::uint64_t offset = (std::uint64_t{pgno.value} - 1) * page_size_;
-  if (offset != run_offset_ + run_.size() || run_.size() + page_size_ > kRunMax) {
-    RILL_TRY(write_run());
-    run_offset_ = offset;
-  }
-  append_bytes(run_, data);
+  RILL_TRY(run_.add(data, (std::uint64_t{pgno.value} - 1) * page_size_));
   sums_.set(pgno, ltx::page_checksum(pgno, data));
   failpoint::reach("snapshot.after_page");
   return {};
 }
 
-Result<void> SnapshotReceiver::write_run() {
-  if (run_.empty()) return {};
-  RILL_TRY(file_->write_at(run_, run_offset_, kLabel));
-  write_behind_.written(run_offset_ + run_.size());
-  run_.clear();
+Result<void> SnapshotReceiver::write_run(Bytes bytes, std::uint64_t offset) {
+  RILL_TRY(file_->write_at(bytes, offset, kLabel));
+  write_behind_.written(offset + bytes.size());
   return {};
 }
 
 Result<void> SnapshotReceiver::end(const Position& end) {
-  RILL_TRY(write_run());
+  RILL_TRY(run_.flush());
   end_ = end;
   return {};
 }
@@ -115,7 +107,7 @@ Result<void> SnapshotReceiver::change_set(const stream::ChangeSetInfo& info,
   }
   auto write = [&](Pgno pgno, Bytes data) { return page(pgno, data); };
   RILL_TRY(read_image(environment_.files, info, image, write));
-  RILL_TRY(write_run());
+  RILL_TRY(run_.flush());
   sums_.resize(head.header.commit);
   RILL_TRY(file_->truncate(std::uint64_t{head.header.commit.value} * page_size, kLabel));
   position_ = info.post;

@@ -13,6 +13,7 @@
 
 #include "fs/content.h"
 #include "fs/environment.h"
+#include "fs/page_run.h"
 #include "fs/page_sums.h"
 #include "fs/write_behind.h"
 #include "replication/stream/databases.h"
@@ -56,7 +57,7 @@ class SnapshotReceiver {
 
  private:
   Result<void> copy_until(Pgno end);
-  Result<void> write_run();
+  Result<void> write_run(Bytes bytes, std::uint64_t offset);
 
   SnapshotReceiver(Environment& environment, stream::DatabaseInfo info, Position start,
                    std::uint32_t page_size)
@@ -71,8 +72,10 @@ class SnapshotReceiver {
   std::string path_;
   std::unique_ptr<File> file_;
   WriteBehind write_behind_;
-  Buffer run_;  ///< pages that follow each other, not written yet
-  std::uint64_t run_offset_ = 0;
+  static constexpr std::size_t kRunMax = std::size_t{1} << 20;  ///< bytes
+  PageRun run_{kRunMax, [this](Bytes bytes, std::uint64_t offset) {
+                 return write_run(bytes, offset);
+               }};             ///< not written yet
   std::unique_ptr<File> old_;  ///< of one by difference
   Pgno next_old_{1};           ///< the first page of it that was not copied
   bool released_ = false;

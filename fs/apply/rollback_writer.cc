@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "fs/page_run.h"
 #include "fs/sqlite/database_header.h"
 #include "fs/sqlite/journal.h"
 #include "replication/base/failpoint.h"
@@ -131,27 +132,17 @@ Result<void> RollbackWriter::check_companions() const {
 
 Result<void> RollbackWriter::write_pages(PageSource& pages, Pgno commit, std::uint32_t page_size) {
   CheckedPages checked(pages, commit, page_size);
-  Buffer run;  // pages that follow each other, written at once
-  std::uint64_t run_offset = 0;
-  auto write_run = [&]() -> Result<void> {
-    if (run.empty()) return {};
+  PageRun run(kRunMax, [this](Bytes bytes, std::uint64_t offset) {
     half_written_ = true;
     failpoint::reach("apply.file.before_page");
-    RILL_TRY(file_.write_at(run, run_offset));
-    run.clear();
-    return {};
-  };
+    return file_.write_at(bytes, offset);
+  });
   for (;;) {
     RILL_ASSIGN(const std::optional<Page> page, checked.next());
     if (!page) break;
-    const std::uint64_t offset = std::uint64_t{page->pgno.value - 1} * page_size;
-    if (offset != run_offset + run.size() || run.size() + page_size > kRunMax) {
-      RILL_TRY(write_run());
-      run_offset = offset;
-    }
-    append_bytes(run, page->data);
+    RILL_TRY(run.add(page->data, std::uint64_t{page->pgno.value - 1} * page_size));
   }
-  RILL_TRY(write_run());
+  RILL_TRY(run.flush());
   half_written_ = true;
   failpoint::reach("apply.file.before_truncate");
   RILL_TRY(file_.truncate(std::uint64_t{commit.value} * page_size));

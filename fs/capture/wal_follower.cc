@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 #include <vector>
 
 #include "replication/base/signals.h"
@@ -44,24 +45,31 @@ Result<void> WalFollower::follow(std::uint64_t wal, const std::shared_ptr<Databa
   entry.database = database;
   entry.path = path;
   if (entry.watch >= 0) return {};
-  entry.watch = ::inotify_add_watch(events_, path.c_str(), IN_MODIFY | IN_ONESHOT);
-  if (entry.watch < 0) {
-    const int error = errno;
-    followed_.erase(it);
-    return errno_error(error, "follow a WAL: no watch for " + path + " (fs.inotify.max_user_watches)");
-  }
+  if (watch(wal, entry)) return {};
+  const int error = errno;
+  followed_.erase(it);
+  return errno_error(error, "follow a WAL: no watch for " + path + " (fs.inotify.max_user_watches)");
+}
+
+/// False, and errno says why, if it cannot be watched.
+bool WalFollower::watch(std::uint64_t wal, Followed& entry) {
+  entry.watch = ::inotify_add_watch(events_, entry.path.c_str(), IN_MODIFY | IN_ONESHOT);
+  if (entry.watch < 0) return false;
   by_watch_[entry.watch] = wal;
-  return {};
+  return true;
+}
+
+void WalFollower::unwatch(Followed& entry) {
+  if (entry.watch < 0) return;
+  by_watch_.erase(entry.watch);
+  ::inotify_rm_watch(events_, std::exchange(entry.watch, -1));
 }
 
 void WalFollower::leave(std::uint64_t wal) {
   Lock lock(mutex_);
   auto it = followed_.find(wal);
   if (it == followed_.end()) return;
-  if (it->second.watch >= 0) {
-    by_watch_.erase(it->second.watch);
-    ::inotify_rm_watch(events_, it->second.watch);
-  }
+  unwatch(it->second);
   followed_.erase(it);
 }
 
@@ -163,19 +171,13 @@ void WalFollower::put_to_sleep(std::uint64_t wal, const std::shared_ptr<Database
     Lock lock(mutex_);
     auto it = followed_.find(wal);
     if (it == followed_.end()) return;
-    const int watch = ::inotify_add_watch(events_, it->second.path.c_str(), IN_MODIFY | IN_ONESHOT);
-    if (watch < 0) return;  // there are no watches left: it is looked at again and again
-    it->second.watch = watch;
-    by_watch_[watch] = wal;
+    if (!watch(wal, it->second)) return;  // there are no watches left: it is looked at again and again
   }
   // What was written before the watch was there.
   if (!drain(wal, *database, Database::Look::kThorough).moved) return;
   Lock lock(mutex_);
   auto it = followed_.find(wal);
-  if (it == followed_.end() || it->second.watch < 0) return;
-  by_watch_.erase(it->second.watch);
-  ::inotify_rm_watch(events_, it->second.watch);
-  it->second.watch = -1;
+  if (it != followed_.end()) unwatch(it->second);
 }
 
 }  // namespace rillfs

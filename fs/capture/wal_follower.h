@@ -52,6 +52,8 @@ class WalFollower {
     bool failing = false;  ///< its last error has been reported
   };
   Result<void> start() RILL_REQUIRES(mutex_);
+  bool watch(std::uint64_t wal, Followed& entry) RILL_REQUIRES(mutex_);
+  void unwatch(Followed& entry) RILL_REQUIRES(mutex_);
   void run();
   /// Waits for events, at most this long (-1: for ever), and wakes what they are about.
   void wait(int timeout_us);

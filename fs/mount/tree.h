@@ -152,7 +152,8 @@ class Tree {
   bool wants_flush(Role role) const;
   /// How the file of this role is to be opened: null for by requests.
   Passthrough* passthrough_for(const Node::Binding& binding);
-  /// A handle on a WAL is about to be used: its commits are found by one source or the other.
+  /// A handle on a WAL is about to be used: its commits are found by one source or the other. If that fails
+  /// the handle is closed again.
   Result<void> sync_wal(Database& database, const Requester& who);
   Result<void> choose_source(Node& wal, Database& database, const std::shared_ptr<File>& io);
   Result<void> write_plain(Node& node, File& file, Bytes bytes, std::uint64_t offset, Caller caller);

@@ -48,7 +48,11 @@ Passthrough* Tree::passthrough_for(const Node::Binding& binding) {
 
 Result<void> Tree::choose_source(Node& wal, Database& database, const std::shared_ptr<File>& io) {
   if (!databases_.is_primary()) return {};
-  if (wal.backing() == 0) return database.begin_hold();
+  if (wal.backing() == 0) {
+    auto begun = database.begin_hold();
+    if (!begun) wal.close();
+    return begun;
+  }
   database.begin_tail(io);
   databases_.follow(database, wal.id(), wal.proc_path());
   return {};
@@ -188,10 +192,7 @@ Result<Entry> Tree::create(std::uint64_t parent_id, const std::string& name, mod
   auto binding = made->binding();
   RILL_ASSIGN(auto io, made->open(std::move(file), passthrough_for(binding)));
   if (binding.role == Role::kWal) {
-    if (auto chosen = choose_source(*made, *binding.database, io); !chosen) {
-      made->close();
-      return std::move(chosen).error();
-    }
+    RILL_TRY(choose_source(*made, *binding.database, io));
   }
   entry.backing = made->backing();
   entry.wants_flush = wants_flush(binding.role);
@@ -262,10 +263,7 @@ void Tree::open_file(std::uint64_t id, int flags, const Requester& who,
     answer.is_changed |= *mended;
   }
   if (binding.role == Role::kWal) {
-    if (auto chosen = choose_source(*file, *binding.database, *opened); !chosen) {
-      file->close();
-      return done(chosen.error());
-    }
+    if (auto chosen = choose_source(*file, *binding.database, *opened); !chosen) return done(chosen.error());
   }
   if (binding.role != Role::kDatabase || who.caller == Caller::kDaemon) return done(answer);
   binding.database->application_opened();
