@@ -315,6 +315,8 @@ class Database : public std::enable_shared_from_this<Database> {
   Result<void> unmark_followed() RILL_REQUIRES(mutex_);
 
   // database_journal.cc
+  /// Whoever reads the database finds committed frames in a WAL first.
+  bool has_wal_over_file() const RILL_REQUIRES(mutex_);
   /// Only then can a write to the file be a checkpoint's.
   bool wal_has_pages_of(std::uint64_t size, std::uint64_t offset) const RILL_REQUIRES(mutex_);
   Result<void> write_checkpoint(Bytes bytes, std::uint64_t offset) RILL_REQUIRES(mutex_);
@@ -324,6 +326,7 @@ class Database : public std::enable_shared_from_this<Database> {
   /// Into the file with what is staged, without a change set; reconcile takes it over once it is a database.
   Result<void> leave_as_it_is() RILL_REQUIRES(mutex_);
   struct Prepared;
+  void leave_out_what_lies_below_wal(Transaction& transaction) RILL_REQUIRES(mutex_);
   Result<Prepared> append_staged() RILL_REQUIRES(mutex_);
   void show_staged(const Prepared& prepared) RILL_REQUIRES(mutex_);
   /// Some of what is staged may be in the file: only with all of it there can it be used again.

@@ -46,11 +46,15 @@ Result<void> Database::write(Bytes bytes, std::uint64_t offset, Caller caller) {
     failpoint::reach("journal.stage.before_answer");
     return {};
   }
-  if (scanner_.header() && wal_mode_ && wal_has_pages_of(bytes.size(), offset))
-    return write_checkpoint(bytes, offset);
+  if (has_wal_over_file() && wal_has_pages_of(bytes.size(), offset)) return write_checkpoint(bytes, offset);
   RILL_TRY(require_writable());
   RILL_TRY(begin_unlogged_write());
   return file_->write_at(bytes, offset, kWriteDatabase);
+}
+
+bool Database::has_wal_over_file() const {
+  return scanner_.header() && scanner_.committed_frames() != 0 &&
+         scanner_.page_size() == content_.page_size();
 }
 
 bool Database::wal_has_pages_of(std::uint64_t size, std::uint64_t offset) const {
@@ -70,9 +74,8 @@ Result<void> Database::write_checkpoint(Bytes bytes, std::uint64_t offset) {
   // What is written back is in the log already; remember which pages have arrived.
   auto pgno = static_cast<std::uint32_t>(offset / page_size + 1);
   for (; bytes.size() >= page_size; bytes = bytes.subspan(page_size), ++pgno) {
-    if (ltx::page_checksum(Pgno{pgno}, bytes.first(page_size)) == content_.page(Pgno{pgno})) {
-      scanner_.backfilled(Pgno{pgno});
-    }
+    const bool newest = ltx::page_checksum(Pgno{pgno}, bytes.first(page_size)) == content_.page(Pgno{pgno});
+    newest ? scanner_.backfilled(Pgno{pgno}) : scanner_.written_below(Pgno{pgno});
   }
   return {};
 }
@@ -87,7 +90,7 @@ Result<void> Database::resize(std::uint64_t size, Caller caller) {
     if (prepared_ || half_copied_) RILL_TRY(require_writable());
     return staging_.resize(*file_, size);
   }
-  const bool checkpoint = scanner_.header() && wal_mode_ && size != 0;
+  const bool checkpoint = has_wal_over_file() && size != 0;
   RILL_ASSIGN(std::uint64_t present, file_->size(kWriteDatabase));
   // A checkpoint sets the size that its last transaction committed, and so does a rollback-journal commit,
   // after its end; growing alone changes no content.
@@ -199,15 +202,34 @@ Result<Transaction> Database::staged_transaction() {
 }
 
 bool Database::committed_wal_mode(const Transaction& transaction) const {
+  if (transaction.commit.value == 0 || scanner_.frames().contains(Pgno{1})) return wal_mode_;
   std::uint8_t start[sqlite::kDatabaseHeaderSize] = {};
-  if (transaction.commit.value == 0 || !staging_.read(*file_, start, 0)) return wal_mode_;
+  if (!staging_.read(*file_, start, 0)) return wal_mode_;
   auto header = sqlite::parse_database_header(start);
   return header ? header->is_wal() : wal_mode_;
+}
+
+// SQLite 3.40 and newer (sqlite3PagerCloseWal, the OP_JournalMode that calls it): a connection that switches
+// from WAL to a rollback mode, and sees no WAL, goes on without an exclusive lock until it commits. If another
+// one commits to a new WAL meanwhile and leaves it there, since the first one's lock keeps it from the
+// checkpoint, the two are there together. Everybody who comes later finds the WAL, and reads its frames in
+// place of the file's pages, so that they are what counts: nothing staged below them was ever seen.
+void Database::leave_out_what_lies_below_wal(Transaction& transaction) {
+  const std::uint32_t page_size = scanner_.page_size();
+  auto below = [&](Pgno pgno) { return pgno > scanner_.size() || scanner_.frames().contains(pgno); };
+  for (const Pgno pgno : transaction.written)
+    if (below(pgno)) staging_.forget((std::uint64_t{pgno.value} - 1) * page_size, page_size);
+  std::erase_if(transaction.written, below);
+  transaction.commit = scanner_.size();
+  // What has been written back from the WAL stays in the file.
+  staging_.forget_size();
 }
 
 Result<Database::Prepared> Database::append_staged() {
   RILL_TRY(require_writable());
   RILL_ASSIGN(Transaction transaction, staged_transaction());
+  if (has_wal_over_file() && transaction.page_size == scanner_.page_size())
+    leave_out_what_lies_below_wal(transaction);
   Prepared prepared;
   RILL_ASSIGN(prepared.size, staged_size());
   prepared.wal_mode = committed_wal_mode(transaction);

@@ -219,12 +219,24 @@ Result<void> Staging::copy_sectors(File& below, std::uint64_t sector, std::uint6
   return {};
 }
 
+void Staging::forget(std::uint64_t offset, std::uint64_t size) {
+  for (std::uint64_t sector = offset / kSector; sector < (offset + size) / kSector; ++sector) {
+    if (!has(sector)) continue;
+    sectors_[sector / 64] &= ~(std::uint64_t{1} << (sector % 64));
+    --marked_;
+  }
+}
+
+void Staging::forget_size() {
+  size_.reset();
+  below_limit_ = UINT64_MAX;
+}
+
 void Staging::clear() {
   if (empty()) return;
   sectors_.clear();
   marked_ = 0;
-  size_.reset();
-  below_limit_ = UINT64_MAX;
+  forget_size();
   if (file_ && !file_->truncate(0, kStage)) file_.reset();  // a new one next time
 }
 

@@ -39,6 +39,10 @@ class Staging {
   /// Copies every staged byte below `size` into `below` and sets its size. What makes `below` longer comes
   /// first: if there is no room for it, `below` is as before (`*untouched`).
   Result<void> copy_to(File& below, std::uint64_t size, bool* untouched) const;
+  /// Forgets what is staged of these bytes. Both are multiples of a sector.
+  void forget(std::uint64_t offset, std::uint64_t size);
+  /// Forgets that the size has been changed.
+  void forget_size();
   /// Forgets everything.
   void clear();
 

@@ -120,6 +120,8 @@ class WalScanner {
   }
   /// The database file holds the newest content of this page now (a checkpoint wrote it).
   void backfilled(Pgno pgno) { waiting_.erase(pgno); }
+  /// It holds another content of this page, of those that lie below the committed frames.
+  void written_below(Pgno pgno) { waiting_[pgno] = frames_.at(pgno); }
   /// Every committed page has been written back to the database file.
   bool fully_backfilled() const { return waiting_.empty(); }
   std::size_t waiting_pages() const { return waiting_.size(); }

@@ -3,6 +3,7 @@ the replica."""
 
 import os
 import sqlite3
+import struct
 
 import pytest
 
@@ -54,6 +55,45 @@ def test_mode_is_switched_both_ways_while_others_write(cluster, name):
     assert cluster.primary.txid(name) >= before + 450
     cluster.check(name)
     assert cluster.replica.execute(name, rows) == [(me, 150, 150) for me in range(3)]
+
+
+def commit_in_rollback_mode(path):
+    """Says in page 1 that the database is in rollback mode, as one transaction with a journal."""
+    page, journal = path.read_bytes()[:4096], path.with_name(path.name + "-journal")
+    magic = bytes((0xD9, 0xD5, 0x05, 0xF9, 0x20, 0xA1, 0x63, 0xD7))
+    with open(journal, "wb", buffering=0) as file:
+        file.write((magic + struct.pack(">IIIII", 1, 7, path.stat().st_size // 4096, 512, 4096)).ljust(512, b"\0"))
+        file.write(struct.pack(">I", 1) + page + struct.pack(">I", (7 + sum(page[i] for i in range(4096 - 200, 0, -200)))))
+        os.fsync(file.fileno())
+    with open(path, "r+b", buffering=0) as file:
+        file.write(page[:18] + b"\x01\x01" + page[20:])
+        os.fsync(file.fileno())
+    journal.unlink()
+
+
+@pytest.mark.parametrize("rows", [1, 40])  # in page 2 alone, or so that page 1 is in the WAL as well
+def test_a_wal_lies_over_what_a_journal_commits(cluster, name, rows):
+    """A connection that switches from WAL to DELETE may have seen no WAL. If another one commits to a new WAL
+    meanwhile, and closes it while the first holds its lock, SQLite leaves the WAL there, and the first commits
+    with a journal. Whoever opens the database next finds the WAL, whose frames lie over the file."""
+    start(cluster, name).close()
+    app = cluster.app(cluster.primary.path(name))
+    for i in range(rows):
+        app.sql(f"INSERT INTO t VALUES({i}, {i}, zeroblob(1000))")
+    app.kill()  # the WAL stays
+    position = cluster.wait_for_replicas(name)
+    commit_in_rollback_mode(cluster.primary.path(name))
+    assert cluster.replica.execute(name, "SELECT count(*) FROM t") == [(rows,)]
+    if rows > 1:
+        assert cluster.primary.position(name) == position  # all that was written is below the WAL
+    cluster.check(name)
+    with cluster.primary.sqlite(name) as connection:
+        assert connection.execute("SELECT count(*) FROM t").fetchone() == (rows,)
+        connection.execute("INSERT INTO t VALUES(-1, -1, -1)")
+        connection.commit()
+    cluster.check(name)
+    assert "went away" not in cluster.primary.log()
+    assert cluster.replica.execute(name, "SELECT count(*) FROM t") == [(rows + 1,)]
 
 
 def test_vacuum_in_wal_mode_shrinks_by_thousands_of_pages_under_a_reader(cluster, name):
