@@ -12,6 +12,8 @@ namespace {
 constexpr std::chrono::milliseconds kTick{1};
 /// Without a request for so many ticks the watch sleeps until there is one.
 constexpr int kQuietTicks = 50;
+/// After so many requests of one thread in a row nobody else is expected to send one.
+constexpr std::uint64_t kAlone = 200;
 
 /// The request that this thread answers, or has answered last, as the leader.
 thread_local std::uint64_t answered_here = 0;
@@ -71,6 +73,11 @@ void Lead::give() {
   next->post();
 }
 
+void Lead::note_requester(std::uint32_t thread) {
+  const bool same = thread == requester_.exchange(thread, std::memory_order_relaxed);
+  in_a_row_.store(same ? in_a_row_.load(std::memory_order_relaxed) + 1 : 0, std::memory_order_relaxed);
+}
+
 void Lead::begin_answer() {
   const std::uint64_t request = requests_.load(std::memory_order_relaxed) + 1;
   requests_.store(request, std::memory_order_relaxed);
@@ -92,6 +99,10 @@ bool Lead::take_from(std::uint64_t request) {
 }
 
 void Lead::about_to_wait() { take_from(answered_here); }
+
+void Lead::about_to_sync() {
+  if (in_a_row_.load(std::memory_order_relaxed) < kAlone) take_from(answered_here);
+}
 
 void Lead::end() {
   Lock lock(mutex_);

@@ -2,7 +2,8 @@
 //
 // The leader receives a request. What takes microseconds it answers itself and listens again: no other thread
 // is woken. Before anything longer it gives the lead to a follower, the one that has been idle for the
-// shortest time (its caches are warm). Whatever else may keep it (a page that is not in memory, a lock, a
+// shortest time (its caches are warm); but not for a sync while one thread alone sends requests, which waits
+// for it: waking a follower, and having it poll in vain, costs a commit more than it is good for. Whatever else may keep it (a page that is not in memory, a lock, a
 // disk that is slow to take a write), it loses the lead after a millisecond or two: a watch sees to that, so
 // that no request ever waits for the answer to another one for longer.
 //
@@ -54,12 +55,16 @@ class Lead final : public BeforeWaiting {
   bool take();
   /// The leader: it has no use for it now.
   void give();
+  /// The leader has received a request of this thread.
+  void note_requester(std::uint32_t thread);
   /// The leader begins to answer a request by itself.
   void begin_answer();
   /// That thread, when it has done so. False: another one has the lead meanwhile.
   bool end_answer();
   /// Any thread; if it is a leader that answers, the lead goes to another one.
   void about_to_wait() override;
+  /// The same, unless one thread alone has sent requests lately.
+  void about_to_sync() override;
   /// Nobody gets the lead any more; all that wait for it return.
   void end();
   /// How often the lead was taken from a leader that was too slow.
@@ -76,6 +81,8 @@ class Lead final : public BeforeWaiting {
   bool free_ RILL_GUARDED_BY(mutex_) = true;
   bool ended_ RILL_GUARDED_BY(mutex_) = false;
 
+  std::atomic<std::uint32_t> requester_{0};  ///< of the last request; written by the leader
+  std::atomic<std::uint64_t> in_a_row_{0};   ///< requests of that thread before it; written by the leader
   std::atomic<std::uint64_t> requests_{0};   ///< begun so far; written by the leader
   std::atomic<std::uint64_t> answering_{0};  ///< the one that the leader answers; 0: none
   std::atomic<std::uint64_t> taken_away_{0};

@@ -150,6 +150,7 @@ bool Session::lead(fuse_buf& buffer) {
     }
     if (received <= 0 || fuse_session_exited(session_) != 0) return false;
     const fuse_in_header request = *static_cast<const fuse_in_header*>(buffer.mem);
+    if (request.pid != 0) lead_.note_requester(request.pid);  // 0: the kernel itself
     const bool quick = is_quick(request, received);
     if (quick) {
       lead_.begin_answer();

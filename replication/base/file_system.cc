@@ -101,7 +101,7 @@ class PosixFile final : public File {
   Result<void> sync_data(Label label) override {
     require_own_table();
     RILL_TRY(failpoint::attempt("file.sync", label));
-    about_to_wait();
+    about_to_sync();
     if (::fdatasync(fd_) < 0) return errno_error(errno, describe(label, path_));
     return {};
   }
@@ -248,7 +248,7 @@ Result<void> PosixFileSystem::sync_directory(const std::string& path, Label labe
   RILL_TRY(failpoint::attempt("file.sync_directory", label));
   int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return errno_error(errno, describe(label, path));
-  about_to_wait();
+  about_to_sync();
   int error = ::fsync(fd) < 0 ? errno : 0;
   ::close(fd);
   if (error != 0) return errno_error(error, describe(label, path));

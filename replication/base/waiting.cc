@@ -11,4 +11,8 @@ void about_to_wait() {
   if (before_waiting != nullptr) before_waiting->about_to_wait();
 }
 
+void about_to_sync() {
+  if (before_waiting != nullptr) before_waiting->about_to_sync();
+}
+
 }  // namespace rillfs

@@ -92,6 +92,30 @@ TEST(Lead, IsNotTakenForAnAnswerOfBefore) {
   follower.join();
 }
 
+TEST(Lead, StaysDuringASyncWhileOneThreadAloneSendsRequests) {
+  Lead lead;
+  std::thread watched([&] {
+    // Another one has it as soon as it is given away.
+    while (lead.take()) lead.give();
+  });
+  const auto keeps_it = [&](std::uint32_t thread) {
+    EXPECT_TRUE(lead.take());
+    lead.note_requester(thread);
+    lead.begin_answer();
+    lead.about_to_sync();
+    const bool kept = lead.end_answer();
+    if (kept) lead.give();
+    return kept;
+  };
+  EXPECT_FALSE(keeps_it(7));
+  for (int i = 0; i < 1000; ++i) lead.note_requester(7);
+  EXPECT_TRUE(keeps_it(7) || lead.taken_away() != 0);  // on a slow machine the watch takes it
+  EXPECT_FALSE(keeps_it(8));
+  EXPECT_FALSE(keeps_it(7));
+  lead.end();
+  watched.join();
+}
+
 TEST(Lead, EndsForThoseWhoWait) {
   Lead lead;
   ASSERT_TRUE(lead.take());
