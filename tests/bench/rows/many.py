@@ -56,6 +56,7 @@ def open_all(row, node, how, count):
 
 def idle(bench, nodes):
     """Processor time and requests while nothing is asked for."""
+    os.sync()  # the kernel writes pages of wal-indexes back that were changed before, else within half a minute
     time.sleep(3)  # what was begun before ends
     seconds = bench.size(20, 5)
     before = {node.name: (cpu_seconds(node), node.status()["requests"], time.monotonic()) for node in nodes}
