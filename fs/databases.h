@@ -186,6 +186,7 @@ class Databases final : public stream::Source, public stream::Sink {
   Result<void> take_back_undecided(log::Log& log, DatabaseId id, const std::string& path) const;
   Result<void> end_settling_attached();
   Result<void> recover_one(DatabaseId id);
+  Result<void> end_wal(Database& database, const std::string& file_path);
   Result<bool> take_over_what_was_written(Database& database, const std::string& file_path);
   /// What recovering one database met: the others go on. Any other error ends the start.
   Result<void> met_damage(DatabaseId id, const Error& error);

@@ -166,14 +166,14 @@ Result<void> Databases::recover_one(DatabaseId id) {
   if (followed && !unlogged) {
     if (auto wal = files.open(file_path + "-wal", OpenMode::kReadWrite, kRecover)) {
       RILL_TRY(database->take_from_wal(std::move(*wal)));
-      RILL_TRY(remove_if_there(files, file_path + "-wal", kRecover));
-      RILL_TRY(database->fence_wal());
-      RILL_TRY(database->write_back());
+      RILL_TRY(end_wal(*database, file_path));
     }
   }
   if (unlogged) {
     RILL_ASSIGN(bool settled, take_over_what_was_written(*database, file_path));
-    if (settled) {
+    if (settled && followed) {
+      RILL_TRY(end_wal(*database, file_path));
+    } else if (settled) {
       RILL_TRY(database->write_back());
     } else if (!environment_.primary) {
       // It is no database, and nobody here will make it one: kept aside, and then the log is believed again.
@@ -197,6 +197,13 @@ Result<void> Databases::recover_one(DatabaseId id) {
   by_place_[{parent == root ? kRootInode : parent, name_of(info.path)}] = database;
   by_id_[id.value] = database;
   return {};
+}
+
+/// All that the followed WAL had is in the log: from here on nobody commits to it any more.
+Result<void> Databases::end_wal(Database& database, const std::string& file_path) {
+  RILL_TRY(remove_if_there(environment_.files, file_path + "-wal", kRecover));
+  RILL_TRY(database.fence_wal());
+  return database.write_back();
 }
 
 /// Content that came without a transaction, on a node that was primary then. On a replica too: in the log it

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from support import Node, RILLFS, is_mounted, run, wait_until
+from support import Node, RILLFS, SqliteFailed, is_mounted, run, wait_until
 
 CREATE = ("PRAGMA journal_mode=WAL", "CREATE TABLE t(a, b)")
 
@@ -48,6 +48,44 @@ def test_restart_after_a_kill_replays_the_log(make_cluster):
     assert "replayed" in cluster.primary.log(), cluster.primary.log()
     assert cluster.primary.position("x.db") == position
     assert cluster.primary.execute("x.db", "SELECT count(*) FROM t") == [(50,)]
+    cluster.check("x.db")
+
+
+@pytest.mark.parametrize("copied_in", [False, True])
+def test_application_that_outlives_the_daemon_never_commits_into_nothing(make_cluster, copied_in):
+    """Where the kernel passes its WAL through, it can go on without a daemon. What it is told to have committed is
+    there; once another daemon has begun, it is told nothing."""
+    cluster = make_cluster()
+    cluster.primary.execute("x.db", *CREATE)
+    app = cluster.app(cluster.primary.path("x.db"))
+    app.sql("PRAGMA synchronous=NORMAL")  # so that a commit is no request
+    committed = []
+
+    def insert(number):
+        try:
+            app.sql(f"INSERT INTO t VALUES({number}, zeroblob(3000))")
+            committed.append(number)
+        except SqliteFailed:
+            pass
+
+    for number in range(10):
+        insert(number)
+    assert len(committed) == 10
+    if copied_in:  # what comes without a transaction is not taken over yet when the daemon dies
+        app.sql("PRAGMA wal_checkpoint(TRUNCATE)", "UPDATE t SET b = 1 WHERE a = 9")  # which leaves page 1 alone
+        with open(cluster.primary.path("x.db"), "r+b", buffering=0) as file:
+            page = os.pread(file.fileno(), 4096, 0)
+            os.pwrite(file.fileno(), page[:1000], 0)
+    cluster.primary.kill()
+    for number in range(10, 20):
+        insert(number)
+    cluster.primary.start()
+    before = len(committed)
+    for number in range(20, 30):
+        insert(number)
+    app.kill()
+    there = cluster.primary.execute("x.db", "SELECT a FROM t")
+    assert set(committed) <= {a for a, in there}, f"{before} of {len(committed)} before the start, {len(there)} there"
     cluster.check("x.db")
 
 
