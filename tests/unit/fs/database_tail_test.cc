@@ -106,6 +106,36 @@ TEST_F(DatabaseTail, WithoutTheGatesAtACheckpointCommitsAreMissed) {
   EXPECT_LT(txid(), 100U);
 }
 
+TEST_F(DatabaseTail, WhoClosesLeavesNoCommitThatIsInTheWalOnly) {
+  for (const bool gate : {true, false}) {
+    Sqlite other(vfs_->uri("a.db"));  // so that closing is no checkpoint
+    other.number("SELECT count(*) FROM t");
+    const std::uint64_t before = txid();
+    vfs_->hide_flush = !gate;
+    Sqlite(vfs_->uri("a.db")).run("PRAGMA synchronous=NORMAL; INSERT INTO t(x) VALUES('x')");
+    EXPECT_EQ(txid(), before + (gate ? 1 : 0));
+    vfs_->hide_flush = false;
+  }
+}
+
+TEST_F(DatabaseTail, AWalThatIsRemovedLeavesItsCommitsInTheLog) {
+  for (const bool gate : {true, false}) {
+    {
+      Sqlite db(vfs_->uri("a.db"));
+      db.run("PRAGMA synchronous=OFF; INSERT INTO t(x) VALUES('first')");
+      look();
+      const std::uint64_t before = txid();
+      for (int i = 0; i < 5; ++i) db.run("INSERT INTO t(x) VALUES('x')");
+      vfs_->hide_wal_end = !gate;
+      sqlite3_vfs* vfs = sqlite3_vfs_find("captured");
+      EXPECT_EQ(vfs->xDelete(vfs, (primary_->tree() + "/a.db-wal").c_str(), 0), SQLITE_OK);
+      EXPECT_EQ(txid(), before + (gate ? 5 : 0));
+      vfs_->dead = true;
+    }
+    kill_and_start("boot " + std::to_string(gate));
+  }
+}
+
 TEST_F(DatabaseTail, TheLastCloseTakesEverythingAlong) {
   {
     Sqlite db(vfs_->uri("a.db"));
