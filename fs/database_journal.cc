@@ -210,10 +210,10 @@ bool Database::committed_wal_mode(const Transaction& transaction) const {
 }
 
 // SQLite 3.40 and newer (sqlite3PagerCloseWal, the OP_JournalMode that calls it): a connection that switches
-// from WAL to a rollback mode, and sees no WAL, goes on without an exclusive lock until it commits. If another
-// one commits to a new WAL meanwhile and leaves it there, since the first one's lock keeps it from the
-// checkpoint, the two are there together. Everybody who comes later finds the WAL, and reads its frames in
-// place of the file's pages, so that they are what counts: nothing staged below them was ever seen.
+// from WAL to a rollback mode, and sees no WAL, goes on without an exclusive lock until it commits. If
+// another one commits to a new WAL meanwhile and leaves it there, since the first one's lock keeps it from
+// the checkpoint, the two are there together. Everybody who comes later finds the WAL, and reads its frames
+// in place of the file's pages, so that they are what counts: nothing staged below them was ever seen.
 void Database::leave_out_what_lies_below_wal(Transaction& transaction) {
   const std::uint32_t page_size = scanner_.page_size();
   auto below = [&](Pgno pgno) { return pgno > scanner_.size() || scanner_.frames().contains(pgno); };

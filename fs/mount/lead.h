@@ -3,9 +3,10 @@
 // The leader receives a request. What takes microseconds it answers itself and listens again: no other thread
 // is woken. Before anything longer it gives the lead to a follower, the one that has been idle for the
 // shortest time (its caches are warm); but not for a sync while one thread alone sends requests, which waits
-// for it: waking a follower, and having it poll in vain, costs a commit more than it is good for. Whatever else may keep it (a page that is not in memory, a lock, a
-// disk that is slow to take a write), it loses the lead after a millisecond or two: a watch sees to that, so
-// that no request ever waits for the answer to another one for longer.
+// for it: waking a follower, and having it poll in vain, costs a commit more than it is good for. Whatever
+// else may keep it (a page that is not in memory, a lock, a disk that is slow to take a write), it loses the
+// lead after a millisecond or two: a watch sees to that, so that no request ever waits for the answer to
+// another one for longer.
 //
 // Why not all of them in read(2): the kernel wakes the one that has waited longest, with the coldest caches;
 // and a worker that polls the device (session.h) would be of no use beside others that wait, since the kernel
