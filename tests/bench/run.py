@@ -95,6 +95,7 @@ def main():
     import machine
     support = benches.support
     signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
     about, begun = machine.describe(chosen.work), time.monotonic()
     run = {"quick": chosen.quick, "machine": about, "figures": [], "failed": {}}
     bench = benches.Bench(chosen.build, chosen.work, chosen.quick, chosen.litefs, chosen.litestream)
@@ -105,6 +106,8 @@ def main():
             run["figures"] += figures
             if error:
                 run["failed"][name] = error
+    except KeyboardInterrupt as signal_name:  # what is measured is measured
+        run["failed"].update({row: f"interrupted ({signal_name})" for row in chosen.rows[chosen.rows.index(name):]})
     finally:
         bench.clean_up()
         support.watch.close()
@@ -117,8 +120,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        say("interrupted; nothing is kept")
-        sys.exit(130)
+    sys.exit(main())
