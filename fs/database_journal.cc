@@ -209,7 +209,7 @@ bool Database::committed_wal_mode(const Transaction& transaction) const {
   return header ? header->is_wal() : wal_mode_;
 }
 
-// SQLite 3.40 and newer (sqlite3PagerCloseWal, the OP_JournalMode that calls it): a connection that switches
+// SQLite (3.40 at least: sqlite3PagerCloseWal, and OP_JournalMode that calls it): a connection that switches
 // from WAL to a rollback mode, and sees no WAL, goes on without an exclusive lock until it commits. If
 // another one commits to a new WAL meanwhile and leaves it there, since the first one's lock keeps it from
 // the checkpoint, the two are there together. Everybody who comes later finds the WAL, and reads its frames
