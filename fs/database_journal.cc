@@ -75,7 +75,11 @@ Result<void> Database::write_checkpoint(Bytes bytes, std::uint64_t offset) {
   auto pgno = static_cast<std::uint32_t>(offset / page_size + 1);
   for (; bytes.size() >= page_size; bytes = bytes.subspan(page_size), ++pgno) {
     const bool newest = ltx::page_checksum(Pgno{pgno}, bytes.first(page_size)) == content_.page(Pgno{pgno});
-    newest ? scanner_.backfilled(Pgno{pgno}) : scanner_.written_below(Pgno{pgno});
+    if (newest) {
+      scanner_.backfilled(Pgno{pgno});
+    } else {
+      scanner_.written_below(Pgno{pgno});
+    }
   }
   return {};
 }
