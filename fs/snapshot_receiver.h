@@ -13,8 +13,8 @@
 
 #include "fs/content.h"
 #include "fs/environment.h"
-#include "fs/page_run.h"
 #include "fs/page_sums.h"
+#include "fs/run_writer.h"
 #include "fs/write_behind.h"
 #include "replication/stream/databases.h"
 
@@ -73,9 +73,9 @@ class SnapshotReceiver {
   std::unique_ptr<File> file_;
   WriteBehind write_behind_;
   static constexpr std::size_t kRunMax = std::size_t{1} << 20;  ///< bytes
-  PageRun run_{kRunMax, [this](Bytes bytes, std::uint64_t offset) {
-                 return write_run(bytes, offset);
-               }};             ///< not written yet
+  RunWriter run_{kRunMax, [this](Bytes bytes, std::uint64_t offset) {
+                   return write_run(bytes, offset);
+                 }};           ///< not written yet
   std::unique_ptr<File> old_;  ///< of one by difference
   Pgno next_old_{1};           ///< the first page of it that was not copied
   bool released_ = false;

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "fs/page_run.h"
+#include "fs/run_writer.h"
 #include "fs/sqlite/database_header.h"
 #include "fs/sqlite/journal.h"
 #include "replication/base/failpoint.h"
@@ -132,7 +132,7 @@ Result<void> RollbackWriter::check_companions() const {
 
 Result<void> RollbackWriter::write_pages(PageSource& pages, Pgno commit, std::uint32_t page_size) {
   CheckedPages checked(pages, commit, page_size);
-  PageRun run(kRunMax, [this](Bytes bytes, std::uint64_t offset) {
+  RunWriter run(kRunMax, [this](Bytes bytes, std::uint64_t offset) {
     half_written_ = true;
     failpoint::reach("apply.file.before_page");
     return file_.write_at(bytes, offset);

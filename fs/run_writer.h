@@ -1,8 +1,9 @@
-// Pages that follow each other, gathered so that they are written at once.
+// Writes pages that follow each other at once.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <utility>
 
 #include "replication/base/bytes.h"
 #include "replication/base/error.h"
@@ -10,11 +11,11 @@
 namespace rillfs {
 
 /// Threads: one.
-class PageRun {
+class RunWriter {
  public:
   using Write = std::function<Result<void>(Bytes bytes, std::uint64_t offset)>;
   /// `write` gets runs of up to `size_max` bytes.
-  PageRun(std::size_t size_max, Write write) : size_max_(size_max), write_(std::move(write)) {}
+  RunWriter(std::size_t size_max, Write write) : size_max_(size_max), write_(std::move(write)) {}
 
   /// A page that belongs to `offset`. Writes what has gathered if the page does not follow it, or not fit.
   Result<void> add(Bytes page, std::uint64_t offset) {
