@@ -1,7 +1,7 @@
 // The primary's databases as the publisher reads them: change sets from the log, pages for snapshots.
 #include "fs/databases.h"
 #include "fs/log_pin.h"
-#include "replication/log/reader.h"
+#include "replication/log/compacting_reader.h"
 #include "replication/ltx/checksum.h"
 #include "replication/wire/limits.h"
 
@@ -32,7 +32,7 @@ class LogCursor final : public stream::ChangeSetCursor {
  private:
   const std::shared_ptr<Database> database_;
   LogPin pin_;
-  log::LogReader reader_;
+  log::CompactingReader reader_;
 };
 
 /// Pages as they are when they are asked for; the log after `start` makes the result exact, so it is pinned.

@@ -50,7 +50,7 @@ Result<void> LogReader::seek(const Position& after) {
     if (!record) return record.error();
     if (!*record) return diverged("it is newer than the log");
     if ((*record)->max_txid > after.txid)
-      return not_in_log("older than the log, which begins with a snapshot");
+      return not_in_log("the log has only what a later transaction led to");
     position_ = (*record)->post_position();
     offset_ += record_size((*record)->image_size);
   }

@@ -1,7 +1,5 @@
 #include "replication/ltx/decoder.h"
 
-#include <lz4.h>
-
 #include "replication/ltx/frame_reader.h"
 
 namespace rillfs::ltx {
@@ -31,10 +29,6 @@ std::size_t page_header_size(Format format) {
 }
 
 bool has_index(Format format) { return format != Format::kV1Raw && format != Format::kV1Frame; }
-
-std::uint32_t block_size_max(std::uint32_t page_size) {
-  return static_cast<std::uint32_t>(LZ4_compressBound(static_cast<int>(page_size)));
-}
 
 }  // namespace
 
@@ -143,11 +137,8 @@ Result<void> Decoder::read_block() {
   if (size == 0 || size > compressed_.size())
     return corrupt("compressed page of " + std::to_string(size) + " bytes");
   RILL_TRY(read_exact(MutableBytes(compressed_).first(size)));
-  int expanded = LZ4_decompress_safe(reinterpret_cast<const char*>(compressed_.data()),
-                                     reinterpret_cast<char*>(page_.data()), static_cast<int>(size),
-                                     static_cast<int>(page_.size()));
-  if (expanded != static_cast<int>(page_.size())) return corrupt("compressed page does not expand to a page");
-  return {};
+  if (expand_block(Bytes(compressed_).first(size), page_)) return {};
+  return corrupt("compressed page does not expand to a page");
 }
 
 Result<Trailer> Decoder::finish() {

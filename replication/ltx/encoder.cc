@@ -22,8 +22,6 @@ Result<void> Encoder::begin(const Header& header) {
   crc_ = {};
   index_.clear();
   size_ = 0;
-  frame_.resize(kBlockHeaderSize +
-                static_cast<std::size_t>(LZ4_compressBound(static_cast<int>(header.page_size))));
   HeaderBytes bytes = encode(header);
   crc_.update(bytes);
   RILL_TRY(write(bytes));
@@ -31,25 +29,34 @@ Result<void> Encoder::begin(const Header& header) {
   return {};
 }
 
-Result<void> Encoder::page(Pgno pgno, Bytes data) {
+Result<void> Encoder::page(Pgno pgno, Bytes data) { return page(pgno, data, compressed(data)); }
+
+/// Empty: it failed.
+Bytes Encoder::compressed(Bytes data) {
+  block_.resize(block_size_max(static_cast<std::uint32_t>(data.size())));
+  const int size =
+      LZ4_compress_default(reinterpret_cast<const char*>(data.data()), reinterpret_cast<char*>(block_.data()),
+                           static_cast<int>(data.size()), static_cast<int>(block_.size()));
+  return Bytes(block_).first(static_cast<std::size_t>(std::max(size, 0)));
+}
+
+Result<void> Encoder::page(Pgno pgno, Bytes data, Bytes block) {
   if (!header_) return invalid("page outside of a file");
   // Until this page is through there is no file: after an error nothing but begin() is allowed.
   Header header = *std::exchange(header_, std::nullopt);
   if (data.size() != header.page_size) return invalid("page of a wrong size");
+  if (block.empty() || block.size() > block_size_max(header.page_size)) return invalid("LZ4 failed");
   RILL_TRY(order_->add(pgno));
   order_->sum(pgno, data);
-  int size = LZ4_compress_default(
-      reinterpret_cast<const char*>(data.data()), reinterpret_cast<char*>(frame_.data() + kBlockHeaderSize),
-      static_cast<int>(data.size()), static_cast<int>(frame_.size() - kBlockHeaderSize));
-  if (size <= 0) return invalid("LZ4 failed");
-  store_be(&frame_[0], pgno.value);
-  store_be(&frame_[4], kPageFlagBlock);
-  store_be(&frame_[6], static_cast<std::uint32_t>(size));
-  Bytes frame = Bytes(frame_).first(kBlockHeaderSize + static_cast<std::size_t>(size));
-  crc_.update(frame.first(kBlockHeaderSize));
+  std::uint8_t frame_header[kBlockHeaderSize];
+  store_be(&frame_header[0], pgno.value);
+  store_be(&frame_header[4], kPageFlagBlock);
+  store_be(&frame_header[6], static_cast<std::uint32_t>(block.size()));
+  crc_.update(frame_header);
   crc_.update(data);
-  append_bytes(index_, IndexEntry(pgno, size_, frame.size()).bytes());
-  RILL_TRY(write(frame));
+  append_bytes(index_, IndexEntry(pgno, size_, kBlockHeaderSize + block.size()).bytes());
+  RILL_TRY(write(frame_header));
+  RILL_TRY(write(block));
   header_ = header;
   return {};
 }

@@ -24,6 +24,8 @@ class Encoder {
   Result<void> begin(const Header& header);
   /// Ascending; in a snapshot every page but the lock page. `data` has page_size bytes.
   Result<void> page(Pgno pgno, Bytes data);
+  /// The same where the page's LZ4 block is at hand: `data` is what it expands to.
+  Result<void> page(Pgno pgno, Bytes data, Bytes block);
   /// `post_apply`: rolling checksum of the database afterwards; 0 without checksums.
   Result<Trailer> finish(Checksum post_apply);
 
@@ -31,13 +33,14 @@ class Encoder {
   std::uint64_t size() const { return size_; }
 
  private:
+  Bytes compressed(Bytes data);
   Result<void> write(Bytes bytes);
 
   ByteSink& sink_;
   std::optional<Header> header_;  ///< set while pages may come
   std::optional<PageOrder> order_;
   Crc64 crc_;
-  Buffer frame_;
+  Buffer block_;
   Buffer index_;
   std::uint64_t size_ = 0;
 };

@@ -1,5 +1,7 @@
 #include "replication/ltx/page_frame.h"
 
+#include <lz4.h>
+
 namespace rillfs::ltx {
 namespace {
 
@@ -18,6 +20,17 @@ IndexEntry::IndexEntry(Pgno pgno, std::uint64_t offset, std::uint64_t size) {
 void IndexEntry::put(std::uint64_t value) {
   for (; value >= 0x80; value >>= 7) data_[size_++] = static_cast<std::uint8_t>(value | 0x80);
   data_[size_++] = static_cast<std::uint8_t>(value);
+}
+
+bool expand_block(Bytes block, MutableBytes page) {
+  const int size =
+      LZ4_decompress_safe(reinterpret_cast<const char*>(block.data()), reinterpret_cast<char*>(page.data()),
+                          static_cast<int>(block.size()), static_cast<int>(page.size()));
+  return size == static_cast<int>(page.size());
+}
+
+std::size_t block_size_max(std::uint32_t page_size) {
+  return static_cast<std::size_t>(LZ4_compressBound(static_cast<int>(page_size)));
 }
 
 Pgno PageOrder::successor(Pgno pgno) const {

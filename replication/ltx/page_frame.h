@@ -36,6 +36,11 @@ struct IndexEntry {
   std::size_t size_ = 0;
 };
 
+/// Expands one raw LZ4 block into `page`, exactly. False if it is none of such a page.
+bool expand_block(Bytes block, MutableBytes page);
+/// No block of a page of this size is larger, bytes.
+std::size_t block_size_max(std::uint32_t page_size);
+
 /// The order that pages must come in: strictly ascending, none beyond the commit size, never the lock page;
 /// in a snapshot all of them. Also sums a snapshot's pages.
 class PageOrder {

@@ -184,8 +184,8 @@ Result<bool> Feeder::turn(Database& database, Buffer& out) {
   if (database.comparison) return send_differences(database, out);
   auto more = send_change_sets(database, out);
   if (more || more.error().code != ErrorCode::kNotInLog) return more;
-  spdlog::info("{}: the log's budget is spent, and the subscriber has not kept up: it gets what differs",
-               database.info.path);
+  spdlog::info("{}: the log does not lead the subscriber on: it gets what differs ({})", database.info.path,
+               more.error().message);
   database.start.reset();
   forget_cursors(database);
   return true;

@@ -1,5 +1,6 @@
 // LTX files of every version. Input: one byte (bits 0-2: the format that is asked for, 5 and more: found out;
 // bit 3: completed as that format), then the file.
+#include "replication/ltx/compactor.h"
 #include "replication/ltx/encoder.h"
 #include "support/complete_ltx.h"
 #include "support/target.h"
@@ -54,6 +55,20 @@ void check_header(Bytes file, const ltx::Header& header) {
   require(std::equal(again.begin(), again.begin() + 80, file.begin()), "a header encodes to the same bytes");
 }
 
+/// Merging takes files as a log holds them, without verifying them; alone, one stays what it was.
+void compact(Bytes file, const Result<Decoded>& decoded) {
+  ltx::Compactor compactor;
+  const auto added = compactor.add(file);
+  if (!added) require(!decoded || decoded->header.flags != 0, "what does not hold together does not decode");
+  if (!added || !*added) return;
+  const auto merged = compactor.finish();
+  if (!decoded) return;
+  require(merged.has_value(), "what decodes can be merged");
+  const auto again = decode(*merged, ltx::Format::kV3Block);
+  require(again && again->pages == decoded->pages, "the same pages come out of it");
+  require(again->trailer.post_apply == decoded->trailer.post_apply, "with the same sum");
+}
+
 }  // namespace
 }  // namespace rillfs::fuzz
 
@@ -67,6 +82,7 @@ RILL_FUZZ_TARGET(ltx) {
   Buffer file(input.begin() + 1, input.end());
   if (mode & 8) file = complete_ltx(file, format.value_or(ltx::Format::kV3Block));
   auto decoded = decode(file, format);
+  if (!decoded || decoded->header.commit != Pgno{}) compact(file, decode(file, ltx::Format::kV3Block));
   if (!decoded) {
     require(decoded.error().code == ErrorCode::kCorrupt || decoded.error().code == ErrorCode::kUnsupported,
             "what does not verify is corrupt");

@@ -1,0 +1,81 @@
+#include "replication/log/compacting_reader.h"
+
+#include <utility>
+
+namespace rillfs::log {
+
+bool CompactingReader::can_be_merged(const RecordInfo& record) {
+  return record.flags == 0 && record.image_size <= kMergedMax;
+}
+
+Result<std::optional<RecordInfo>> CompactingReader::next(Txid published) {
+  Buffer().swap(image_);
+  image_read_ = 0;
+  auto record = std::exchange(waiting_, std::nullopt);
+  if (!record) {
+    RILL_ASSIGN(record, reader_.next(published));
+  }
+  const bool far_behind = record && published.value - record->max_txid.value >= kFarBehind;
+  return far_behind && can_be_merged(*record) ? merge(*record, published) : record;
+}
+
+Result<void> CompactingReader::read_whole(const RecordInfo& record, Buffer& image) const {
+  image.resize(record.image_size);
+  ImageSource source = reader_.source();
+  for (MutableBytes rest(image); !rest.empty();) {
+    RILL_ASSIGN(const std::size_t got, source.read(rest));
+    if (got == 0) return make_error(ErrorCode::kCorrupt, "log: the segment ends within a record");
+    rest = rest.subspan(got);
+  }
+  return {};
+}
+
+RecordInfo CompactingReader::collect(const RecordInfo& first, Txid published, ltx::Compactor& compactor) {
+  RecordInfo last = first;
+  Buffer image;
+  std::size_t read = 0;
+  for (waiting_ = first; waiting_ && waiting_->epoch == first.epoch && can_be_merged(*waiting_) &&
+                         compactor.size() + waiting_->image_size <= kMergedMax && read < kReadMax;) {
+    // What cannot be merged is given as it is: whoever uses it finds out what is wrong with it.
+    if (!read_whole(*waiting_, image)) break;
+    auto taken = compactor.add(image);
+    if (!taken || !*taken) break;
+    if (compactor.count() == 1) image_ = image;
+    last = *waiting_;
+    read += image.size();
+    auto next = reader_.next(published);
+    waiting_ = next ? *next : std::nullopt;  // an error comes again
+  }
+  return last;
+}
+
+Result<std::optional<RecordInfo>> CompactingReader::merge(const RecordInfo& first, Txid published) {
+  ltx::Compactor compactor;
+  RecordInfo merged = collect(first, published, compactor);
+  if (compactor.count() == 0) waiting_.reset();
+  if (compactor.count() <= 1) return std::optional(first);
+  auto image = compactor.finish();
+  if (!image) {
+    return make_error(ErrorCode::kNotInLog, "the log is damaged between " + to_text(first.pre_position()) +
+                                                " and " + to_text(merged.post_position()) + ": " +
+                                                image.error().message);
+  }
+  image_ = std::move(*image);
+  merged.min_txid = first.min_txid;
+  merged.pre = first.pre;
+  merged.pre_epoch = first.pre_epoch;
+  merged.image_size = image_.size();
+  merged.image_checksum = ltx::parse_trailer(Bytes(image_).last(ltx::kTrailerSize)).file;
+  return std::optional(merged);
+}
+
+Result<std::size_t> CompactingReader::read(MutableBytes into) {
+  if (image_.empty()) return reader_.read(into);
+  const Bytes rest = Bytes(image_).subspan(image_read_);
+  const std::size_t size = std::min(into.size(), rest.size());
+  std::copy_n(rest.begin(), size, into.begin());
+  image_read_ += size;
+  return size;
+}
+
+}  // namespace rillfs::log

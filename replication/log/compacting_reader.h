@@ -1,0 +1,47 @@
+// A log's records for somebody who may be far behind: what waits is merged, so that he gets a page that many
+// of them changed once, and few records instead of many.
+//
+// Records come one by one while less than kFarBehind transactions wait behind them. A merged record is one of
+// the format (min to max txid), in memory; the log itself stays as it is.
+//
+// Threads and errors: as LogReader's. kNotInLog also for a merged page that is damaged in the log.
+#pragma once
+
+#include "replication/log/reader.h"
+#include "replication/ltx/compactor.h"
+
+namespace rillfs::log {
+
+class CompactingReader {
+ public:
+  static constexpr std::uint64_t kFarBehind = 32;  ///< transactions
+  /// Of a merged image, and of each that becomes part of one: bytes, compressed. The memory that it needs is
+  /// three times as much.
+  static constexpr std::size_t kMergedMax = std::size_t{1} << 20;
+  /// Of all that become one, bytes: next() takes as long as it takes to read them.
+  static constexpr std::size_t kReadMax = std::size_t{16} << 20;
+
+  /// Goes on where `reader` stands.
+  explicit CompactingReader(LogReader reader) : reader_(std::move(reader)) {}
+
+  /// Moves to the next record; nothing when all up to `published` has been read.
+  Result<std::optional<RecordInfo>> next(Txid published);
+  /// The next bytes of the current record's image; 0 at its end.
+  Result<std::size_t> read(MutableBytes into);
+
+ private:
+  static bool can_be_merged(const RecordInfo& record);
+  Result<std::optional<RecordInfo>> merge(const RecordInfo& first, Txid published);
+  /// As many as can be merged, from `first` on, at which the reader stands; the last of them. What comes next
+  /// waits. With one only, image_ is its image; none: it cannot be read or merged.
+  RecordInfo collect(const RecordInfo& first, Txid published, ltx::Compactor& compactor);
+  /// The image of the record at which the reader stands.
+  Result<void> read_whole(const RecordInfo& record, Buffer& image) const;
+
+  LogReader reader_;
+  std::optional<RecordInfo> waiting_;  ///< the reader stands there, and it has not been given
+  Buffer image_;                       ///< the current one; empty: it is the reader's
+  std::size_t image_read_ = 0;
+};
+
+}  // namespace rillfs::log
