@@ -59,18 +59,24 @@ Result<void> Descriptor::truncate(std::uint64_t size) const {
   return {};
 }
 
-Result<struct stat> Descriptor::status() const {
-  struct stat status {};
-  if (::fstat(fd_, &status) != 0) return errno_error(errno, "fstat");
-  return status;
+Result<std::uint64_t> Descriptor::size() const {
+  struct statx status {};
+  if (::statx(fd_, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_SIZE, &status) != 0)
+    return errno_error(errno, "statx");
+  return std::uint64_t{status.stx_size};
 }
 
-Result<void> check_same_file(const std::string& path, const struct stat& opened) {
-  struct stat now {};
-  if (::stat(path.c_str(), &now) != 0) return errno_error(errno, path);
-  if (now.st_ino != opened.st_ino || now.st_dev != opened.st_dev)
-    return make_error(ErrorCode::kInvalid, path + " was replaced by another file; open it again");
-  return {};
+Result<FileIdentity> identity_of(const std::string& path) {
+  struct statx status {};
+  if (::statx(AT_FDCWD, path.c_str(), AT_STATX_DONT_SYNC, STATX_INO, &status) != 0)
+    return errno_error(errno, path);
+  return FileIdentity{status.stx_ino, status.stx_dev_major, status.stx_dev_minor};
+}
+
+Result<void> check_same_file(const std::string& path, const FileIdentity& opened) {
+  RILL_ASSIGN(const FileIdentity now, identity_of(path));
+  if (now == opened) return {};
+  return make_error(ErrorCode::kInvalid, path + " was replaced by another file; open it again");
 }
 
 }  // namespace rillfs::apply

@@ -36,14 +36,23 @@ class Descriptor {
   /// Writes all of `bytes`, or fails; after a failure any part may have been written.
   Result<void> write_at(Bytes bytes, std::uint64_t offset) const;
   Result<void> truncate(std::uint64_t size) const;
-  Result<struct stat> status() const;
+  /// As the kernel knows it: a file in the mount is not asked for again.
+  Result<std::uint64_t> size() const;
 
  private:
   int fd_ = -1;
 };
 
-/// Nothing is wrong if `path` still names the file behind `fd`; kNotFound or kInvalid if it is gone or
-/// replaced.
-Result<void> check_same_file(const std::string& path, const struct stat& opened);
+/// What tells a file from another one.
+struct FileIdentity {
+  std::uint64_t inode = 0;
+  std::uint32_t device_major = 0;
+  std::uint32_t device_minor = 0;
+  friend bool operator==(const FileIdentity&, const FileIdentity&) = default;
+};
+Result<FileIdentity> identity_of(const std::string& path);
+
+/// Nothing is wrong if `path` still names this file; kNotFound or kInvalid if it is gone or replaced.
+Result<void> check_same_file(const std::string& path, const FileIdentity& opened);
 
 }  // namespace rillfs::apply

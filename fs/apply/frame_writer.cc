@@ -1,6 +1,8 @@
 #include "fs/apply/frame_writer.h"
 
+#include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "replication/base/failpoint.h"
 
@@ -9,15 +11,20 @@ namespace {
 
 using namespace sqlite;
 
-constexpr std::size_t kChunk = 1 << 20;  // bytes
+constexpr std::size_t kChunk = 1 << 20;      // bytes
+constexpr std::size_t kCachePage = 4 << 10;  // bytes; where the kernel's are larger, it costs what it did
 
 }  // namespace
 
 FrameWriter::FrameWriter(const Descriptor& wal, SharedIndex& index, const WalIndexHeader& last,
                          Buffer& buffer)
-    : wal_(wal), index_(index), header_(last), buffer_(buffer), buffer_offset_(0) {
-  buffer_.clear();
-  if (header_.max_frame != 0) buffer_offset_ = frame_offset(header_.max_frame + 1, header_.page_size);
+    : wal_(wal), index_(index), header_(last), buffer_(buffer) {
+  if (header_.max_frame != 0) {
+    const std::uint64_t begin = frame_offset(header_.max_frame + 1, header_.page_size);
+    before_ = begin % kCachePage;
+    buffer_offset_ = begin - before_;
+  }
+  buffer_.assign(before_, 0);
 }
 
 void FrameWriter::begin_generation(WalHeader header) {
@@ -54,13 +61,25 @@ Result<void> FrameWriter::flush() {
   RILL_TRY(index_.reserve(header_.max_frame));
   std::uint32_t frame = header_.max_frame - static_cast<std::uint32_t>(unwritten_.size());
   for (const Pgno pgno : unwritten_) RILL_TRY(index_.insert(++frame, pgno));
+  RILL_TRY(read_what_is_before());
+  const std::size_t begun = buffer_.size() % kCachePage;  // of the last page
+  if (begun != 0) buffer_.resize(buffer_.size() + kCachePage - begun);
   failpoint::reach("apply.wal.before_frames");
   RILL_TRY(wal_.write_at(buffer_, buffer_offset_));
   failpoint::reach("apply.wal.after_frames");
-  buffer_offset_ += buffer_.size();
-  buffer_.clear();
+  const std::size_t next = begun == 0 ? buffer_.size() : buffer_.size() - kCachePage;
+  std::copy_n(buffer_.begin() + static_cast<std::ptrdiff_t>(next), begun, buffer_.begin());
+  buffer_.resize(begun);
+  buffer_offset_ += next;
   unwritten_.clear();
   return {};
+}
+
+Result<void> FrameWriter::read_what_is_before() {
+  const std::size_t size = std::exchange(before_, 0);
+  if (size == 0) return {};
+  RILL_ASSIGN(const std::size_t got, wal_.read_at(MutableBytes(buffer_).first(size), buffer_offset_));
+  return got == size ? Result<void>() : make_error(ErrorCode::kCorrupt, "the WAL ends before its last frame");
 }
 
 Result<WalIndexHeader> FrameWriter::finish(Pgno commit) {

@@ -24,14 +24,14 @@ Result<std::unique_ptr<RollbackWriter>> RollbackWriter::open(const std::string& 
                                                              const Clock& clock) {
   RILL_ASSIGN(Descriptor file, Descriptor::open(path));
   std::unique_ptr<RollbackWriter> writer(new RollbackWriter(path, std::move(file), options, clock));
-  RILL_ASSIGN(writer->status_, writer->file_.status());
+  RILL_ASSIGN(writer->identity_, identity_of(path));
   return writer;
 }
 
 Result<void> RollbackWriter::write(PageSource& pages, Pgno commit, std::uint32_t page_size) {
   if (!is_page_size(page_size))
     return make_error(ErrorCode::kInvalid, "page size " + std::to_string(page_size));
-  RILL_TRY(check_same_file(path_, status_));
+  RILL_TRY(check_same_file(path_, identity_));
   if (!half_written_) RILL_TRY(lock_exclusive(clock_.monotonic() + options_.lock_wait));
   if (auto checked = check_companions(); !checked) {
     if (!half_written_) release();

@@ -72,7 +72,7 @@ class RollbackWriter {
 
   const std::string path_;
   const Descriptor file_;
-  struct stat status_ {};
+  FileIdentity identity_;
   const RollbackWriterOptions options_;
   const Clock& clock_;
   OfdLock pending_;

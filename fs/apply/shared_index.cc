@@ -38,8 +38,8 @@ void drop_entries_after(std::uint8_t* region, std::uint8_t* pages, std::uint32_t
 
 Result<SharedIndex> SharedIndex::map(const Descriptor& shm) {
   SharedIndex index(shm.get());
-  RILL_ASSIGN(const struct stat status, shm.status());
-  if (static_cast<std::uint64_t>(status.st_size) < kIndexRegionSize)
+  RILL_ASSIGN(const std::uint64_t size, shm.size());
+  if (size < kIndexRegionSize)
     return make_error(ErrorCode::kCorrupt, "wal-index: shorter than its first region");
   RILL_TRY(index.map_next_region());
   return index;

@@ -24,15 +24,14 @@ Result<std::unique_ptr<WalAppender>> WalAppender::open(const std::string& path,
   if (!is_page_size(sqlite->page_size())) return make_error(ErrorCode::kCorrupt, path + ": bad page size");
   RILL_ASSIGN(Descriptor database, Descriptor::open(sqlite->file()));
   const std::string wal_name = companion_name(sqlite->file(), Companion::kWal);
-  RILL_ASSIGN(Descriptor wal, Descriptor::open(options.wal_below.empty() ? wal_name : options.wal_below));
+  RILL_ASSIGN(Descriptor wal, Descriptor::open(wal_name));
   RILL_ASSIGN(Descriptor shm, Descriptor::open(companion_name(sqlite->file(), Companion::kShm)));
   RILL_ASSIGN(SharedIndex index, SharedIndex::map(shm));
   std::unique_ptr<WalAppender> appender(new WalAppender(std::move(sqlite), std::move(database),
                                                         std::move(wal), std::move(shm), std::move(index),
                                                         options, clock, random));
-  if (::stat(appender->sqlite_->file().c_str(), &appender->database_status_) != 0)
-    return errno_error(errno, path);
-  if (::stat(wal_name.c_str(), &appender->wal_status_) != 0) return errno_error(errno, wal_name);
+  RILL_ASSIGN(appender->database_identity_, identity_of(appender->sqlite_->file()));
+  RILL_ASSIGN(appender->wal_identity_, identity_of(wal_name));
   return appender;
 }
 
@@ -61,8 +60,8 @@ Result<AppendResult> WalAppender::append(PageSource& pages, Pgno commit) {
 }
 
 Result<void> WalAppender::check_files() const {
-  RILL_TRY(check_same_file(sqlite_->file(), database_status_));
-  return check_same_file(companion_name(sqlite_->file(), Companion::kWal), wal_status_);
+  RILL_TRY(check_same_file(sqlite_->file(), database_identity_));
+  return check_same_file(companion_name(sqlite_->file(), Companion::kWal), wal_identity_);
 }
 
 Result<WalIndexHeader> WalAppender::lock_for_writing() {
@@ -141,8 +140,8 @@ Result<bool> WalAppender::try_restart(WalIndexHeader& header) {
   index_.publish(header);
   index_.reset_checkpoint_info();
   failpoint::reach("apply.wal.after_restart");
-  RILL_ASSIGN(const struct stat status, wal_.status());
-  if (static_cast<std::uint64_t>(status.st_size) > options_.wal_size_keep) RILL_TRY(wal_.truncate(0));
+  RILL_ASSIGN(const std::uint64_t size, wal_.size());
+  if (size > options_.wal_size_keep) RILL_TRY(wal_.truncate(0));
   return true;
 }
 
@@ -180,7 +179,7 @@ Result<WalState> WalAppender::state() const {
 }
 
 Result<WalState> WalAppender::state_of(const WalIndexHeader& header) const {
-  RILL_ASSIGN(const struct stat status, wal_.status());
+  RILL_ASSIGN(const std::uint64_t wal_bytes, wal_.size());
   Pgno size = header.size;
   if (size.value == 0) {  // a new index without frames: the file says it
     struct stat database {};
@@ -189,7 +188,7 @@ Result<WalState> WalAppender::state_of(const WalIndexHeader& header) const {
   }
   return WalState{.frames = header.max_frame,
                   .backfilled = index_.backfilled(),
-                  .wal_bytes = static_cast<std::uint64_t>(status.st_size),
+                  .wal_bytes = wal_bytes,
                   .size = size};
 }
 

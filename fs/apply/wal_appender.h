@@ -30,9 +30,6 @@ struct WalAppenderOptions {
   Duration lock_wait = std::chrono::seconds(5);
   /// A restart cuts a WAL that is longer than this, bytes.
   std::uint64_t wal_size_keep = 64 << 20;
-  /// The file below the WAL in the mount, for where the kernel passes what is done with the latter through to
-  /// it: then frames cost no request. Empty: through the mount.
-  std::string wal_below;
 };
 
 struct WalState {
@@ -114,8 +111,8 @@ class WalAppender {
   const Descriptor database_;
   const Descriptor wal_;
   const Descriptor shm_;
-  struct stat database_status_ {};
-  struct stat wal_status_ {};
+  FileIdentity database_identity_;
+  FileIdentity wal_identity_;
   // The appending thread's.
   SharedIndex index_;  // its header may be read by any thread
   Buffer buffer_;

@@ -264,3 +264,27 @@ def test_switch_to_another_page_size_in_rollback_mode_waits_for_no_idle_reader(c
     cluster.primary.execute(name, "PRAGMA page_size=16384", "VACUUM", "UPDATE counter SET n = 3")
     cluster.wait_for_replicas(name)
     assert reader.sql("SELECT n FROM counter") == [(3,)]
+
+
+def test_a_change_set_costs_a_replica_one_request_and_its_readers_none(cluster, name):
+    """What is appended to the WAL is in the kernel's cache, whole pages of it."""
+    primary, replica = cluster.primary, cluster.replica
+    prepare(cluster, name, "WAL")
+    reader = cluster.app(replica.path(name))
+    reader.sql("SELECT * FROM counter")
+
+    def show(n):
+        primary.execute(name, f"UPDATE counter SET n = {n}", f"INSERT INTO log(a, b) VALUES({n}, {n})")
+        newest = primary.database(name)["txid"]
+        wait_until(lambda: replica.database(name)["txid"] == newest, 20, "the change to arrive", cluster.logs)
+        wait_until(lambda: reader.sql("SELECT n FROM counter") == [(n,)], 20, "it to be visible", cluster.logs)
+        assert reader.sql("SELECT max(a) FROM log") == [(n,)]
+
+    show(1000)
+    before = replica.status()["requests"]
+    for n in range(1001, 1051):
+        show(n)
+    after = replica.status()["requests"]
+    made = {kind: after[kind] - before.get(kind, 0) for kind in after if after[kind] != before.get(kind, 0)}
+    assert made.get("write", 0) <= 105, made  # two change sets each time; the kernel may write the index back
+    assert sum(made.values()) - made.get("write", 0) <= 5, made
