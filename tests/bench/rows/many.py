@@ -54,10 +54,19 @@ def open_all(row, node, how, count):
     assert process.stdout.readline() == b"open\n", f"the databases of {node.name} could not be opened: {node.log()}"
 
 
+def settle(nodes):
+    """Until the kernel has written back what was changed in mapped wal-indexes: some hundred at a time when it is asked,
+    a few every four seconds when it is not."""
+    asked = []
+    while len(asked) < 60 and (len(asked) < 3 or asked[-3] != asked[-1]):
+        os.sync()
+        time.sleep(1)
+        asked.append([sum(node.status()["requests"].values()) for node in nodes])
+
+
 def idle(bench, nodes):
-    """Processor time and requests while nothing is asked for."""
-    os.sync()  # the kernel writes pages of wal-indexes back that were changed before, else within half a minute
-    time.sleep(3)  # what was begun before ends
+    """Processor time and requests while nothing is asked for, and nothing is left to be written."""
+    settle(nodes)
     seconds = bench.size(20, 5)
     before = {node.name: (cpu_seconds(node), node.status()["requests"], time.monotonic()) for node in nodes}
     time.sleep(seconds)
