@@ -1,5 +1,6 @@
 """A database of 2 GiB (random content) to a new replica, from its start until it is there, against `cp` and `sync` of
-the same file on the same disk, page cache dropped before each; and the primary's commits meanwhile."""
+the same file on the same disk, page cache dropped before each; and the primary's commits meanwhile. What such a copy
+costs the commits of a native database on this disk is measured as well: no file system can do much about it."""
 
 import shutil
 import subprocess
@@ -54,8 +55,10 @@ def snapshot(row, primary, name):
 
 
 def commits_meanwhile(bench, row, primary, mib):
-    """99th percentile of commits (of another database) in the seconds of a snapshot, against as many before it."""
-    before, meanwhile = [], []
+    """99th percentile of commits (of another database) in the seconds of a snapshot, against as many before it, and
+    against those of a native database beside a copy."""
+    before, meanwhile, native = [], [], []
+    row.generate(row.native, transactions=1)
     for number in range(bench.size(5, 3)):
         seconds = max(1.0, 1.2 * snapshot(row, primary, f"other{number}"))
         before.append(p99(row.generate(primary.mountpoint, rate=RATE, duration=seconds, warm_up=0.5)))
@@ -67,8 +70,13 @@ def commits_meanwhile(bench, row, primary, mib):
         until_equal(primary, replica, "large.db")
         replica.clean_up()
         shutil.rmtree(replica.directory)
+        writer = row.background(*row.generator(row.native, rate=RATE, duration=seconds, warm_up=0))
+        copy(primary, row.directory / "copy")
+        native.append(p99(finish(writer)))
     yield compared("snapshot.commits", f"p99 of commits at {RATE} tx/s while a snapshot of {mib} MiB is sent", "us",
                    meanwhile, before, beside="before", ours_over_theirs=True, goal=at_most(3))
+    yield compared("snapshot.commits.native", "the same, beside native commits while cp and sync run", "us", meanwhile,
+                   native, beside="native beside a copy", ours_over_theirs=True)
 
 
 def p99(result):
