@@ -22,10 +22,11 @@ class LogCursor final : public stream::ChangeSetCursor {
   Result<std::optional<stream::ChangeSetInfo>> next() override {
     RILL_ASSIGN(auto record, reader_.next(database_->published().txid));
     if (!record) return std::optional<stream::ChangeSetInfo>();
-    pin_.move_to(record->max_txid);
+    const log::RecordInfo& info = record->info;
+    pin_.move_to(info.max_txid);
     return std::optional<stream::ChangeSetInfo>(
-        stream::ChangeSetInfo{record->pre_position(), record->post_position(), record->image_size,
-                              record->timestamp_ms, record->log_offset});
+        stream::ChangeSetInfo{info.pre_position(), info.post_position(), info.image_size, record->oldest_ms,
+                              info.log_offset, record->log_size});
   }
   Result<std::size_t> read(MutableBytes into) override { return reader_.read(into); }
 

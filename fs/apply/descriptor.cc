@@ -66,11 +66,21 @@ Result<std::uint64_t> Descriptor::size() const {
   return std::uint64_t{status.stx_size};
 }
 
-Result<FileIdentity> identity_of(const std::string& path) {
+namespace {
+
+/// As the kernel knows it, like size().
+Result<FileIdentity> identity(int fd, const char* path, int flags) {
   struct statx status {};
-  if (::statx(AT_FDCWD, path.c_str(), AT_STATX_DONT_SYNC, STATX_INO, &status) != 0)
-    return errno_error(errno, path);
+  if (::statx(fd, path, flags | AT_STATX_DONT_SYNC, STATX_INO, &status) != 0) return errno_error(errno, path);
   return FileIdentity{status.stx_ino, status.stx_dev_major, status.stx_dev_minor};
+}
+
+}  // namespace
+
+Result<FileIdentity> identity_of(const std::string& path) { return identity(AT_FDCWD, path.c_str(), 0); }
+
+Result<FileIdentity> identity_of(const Descriptor& opened) {
+  return identity(opened.get(), "", AT_EMPTY_PATH);
 }
 
 Result<void> check_same_file(const std::string& path, const FileIdentity& opened) {

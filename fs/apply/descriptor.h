@@ -51,6 +51,7 @@ struct FileIdentity {
   friend bool operator==(const FileIdentity&, const FileIdentity&) = default;
 };
 Result<FileIdentity> identity_of(const std::string& path);
+Result<FileIdentity> identity_of(const Descriptor& opened);
 
 /// Nothing is wrong if `path` still names this file; kNotFound or kInvalid if it is gone or replaced.
 Result<void> check_same_file(const std::string& path, const FileIdentity& opened);

@@ -1,8 +1,8 @@
 // Writes the frames of one transaction behind the last committed one, in chunks of bounded size.
 //
 // Whole pages of the kernel's cache are written: those that frames begin or end in with what is before, and
-// with zeroes behind. A page of a file in the mount that is written in part is not cached, and ends a request:
-// a frame would cost two of them, and each reader another one.
+// with zeroes behind. A page of a file in the mount that is written in part is not cached, and ends a
+// request: a frame would cost two of them, and each reader another one.
 //
 // Nothing of it is visible to readers before the owner publishes the header that `finish` returns; if that
 // never happens, the next transaction overwrites the frames. That is SQLite's own rule for abandoned frames.
@@ -41,7 +41,7 @@ class FrameWriter {
   sqlite::WalIndexHeader header_;  // max_frame and frame_checksum advance with each sealed frame
   Buffer& buffer_;                 // bytes from buffer_offset_, where a page begins, in the file on
   std::uint64_t buffer_offset_ = 0;
-  std::size_t before_ = 0;  // of these, not read yet: the end of the last frame
+  std::size_t before_ = 0;       // of these, not read yet: the end of the last frame
   std::vector<Pgno> unwritten_;  // pages of the frames in buffer_; the last one has no header yet
   bool open_ = false;            // whether it has none
 };

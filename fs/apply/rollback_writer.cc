@@ -24,7 +24,7 @@ Result<std::unique_ptr<RollbackWriter>> RollbackWriter::open(const std::string& 
                                                              const Clock& clock) {
   RILL_ASSIGN(Descriptor file, Descriptor::open(path));
   std::unique_ptr<RollbackWriter> writer(new RollbackWriter(path, std::move(file), options, clock));
-  RILL_ASSIGN(writer->identity_, identity_of(path));
+  RILL_ASSIGN(writer->identity_, identity_of(writer->file_));
   return writer;
 }
 

@@ -186,10 +186,8 @@ Result<WalState> WalAppender::state_of(const WalIndexHeader& header) const {
     if (::stat(sqlite_->file().c_str(), &database) != 0) return errno_error(errno, sqlite_->file());
     size = Pgno{static_cast<std::uint32_t>(static_cast<std::uint64_t>(database.st_size) / page_size())};
   }
-  return WalState{.frames = header.max_frame,
-                  .backfilled = index_.backfilled(),
-                  .wal_bytes = wal_bytes,
-                  .size = size};
+  return WalState{
+      .frames = header.max_frame, .backfilled = index_.backfilled(), .wal_bytes = wal_bytes, .size = size};
 }
 
 // Every connection in WAL mode holds SHARED for as long as it is open, ours as well.

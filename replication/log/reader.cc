@@ -49,8 +49,11 @@ Result<void> LogReader::seek(const Position& after) {
       return not_in_log("newer than what is complete");
     if (!record) return record.error();
     if (!*record) return diverged("it is newer than the log");
-    if ((*record)->max_txid > after.txid)
-      return not_in_log("the log has only what a later transaction led to");
+    if ((*record)->max_txid > after.txid) {
+      if ((*record)->is_snapshot()) return not_in_log("older than the log, which begins with a snapshot");
+      // Nobody knows any more. A branch that is taken for none would be lost.
+      return diverged("it lies within transactions that were merged");
+    }
     position_ = (*record)->post_position();
     offset_ += record_size((*record)->image_size);
   }

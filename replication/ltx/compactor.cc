@@ -78,6 +78,11 @@ void Compactor::put(Pgno pgno, Bytes block) {
   append_bytes(bytes_, block);
 }
 
+std::size_t Compactor::size_max() const {
+  constexpr std::size_t kOfAPage = kBlockHeaderSize + kIndexEntrySizeMax;
+  return kHeaderSize + size_ + blocks_.size() * kOfAPage + kPageHeaderSize + 1 + 8 + kTrailerSize;
+}
+
 void Compactor::remove_what_no_longer_counts() {
   if (bytes_.size() < 2 * size_ + kUselessMin) return;
   Buffer bytes;
@@ -107,6 +112,7 @@ Result<Buffer> Compactor::finish() const {
   std::sort(pgnos.begin(), pgnos.end());
 
   Buffer merged;
+  merged.reserve(size_max());
   BufferSink sink(merged);
   Encoder encoder(sink);
   RILL_TRY(encoder.begin(header));

@@ -86,6 +86,7 @@ wire::Message change_set_message(DatabaseId id, const ChangeSetInfo& info) {
   change_set->set_image_size(info.image_size);
   change_set->set_timestamp_ms(info.timestamp_ms);
   change_set->set_log_offset(info.log_offset);
+  change_set->set_log_size(info.log_size);
   return message;
 }
 
@@ -99,6 +100,7 @@ Result<ChangeSetInfo> from_wire(const wire::ChangeSet& change_set) {
     return invalid("a change set of " + std::to_string(info.image_size) + " bytes");
   info.timestamp_ms = change_set.timestamp_ms();
   info.log_offset = change_set.log_offset();
+  info.log_size = change_set.log_size();
   return info;
 }
 

@@ -7,6 +7,7 @@
 // compared with the primary's. So nothing holds up the primary, and nothing is kept for a slow receiver.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -39,12 +40,19 @@ struct DatabaseState {
 };
 
 /// One change set as the wire announces it: where it applies, where it leads, and how long its LTX image is.
+/// For a replica that is far behind several transactions may be merged into one.
 struct ChangeSetInfo {
   Position pre;
   Position post;
   std::uint64_t image_size = 0;   ///< bytes
-  std::int64_t timestamp_ms = 0;  ///< commit time on the primary's wall clock
+  std::int64_t timestamp_ms = 0;  ///< commit time of the first transaction, on the primary's wall clock
   std::uint64_t log_offset = 0;   ///< of its end, as in DatabaseState
+  std::uint64_t log_size = 0;     ///< bytes of the primary's log that it stands for; 0: not said
+  /// In the primary's log, where it begins.
+  std::uint64_t log_begin() const {
+    return log_offset - std::min(log_offset, std::max(log_size, image_size));
+  }
+  bool is_merged() const { return post.txid > pre.txid.next(); }
 };
 
 /// Reads a database's change sets in order. Threads: one at a time. May block on disk reads.

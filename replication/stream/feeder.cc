@@ -58,7 +58,8 @@ bool Feeder::fill(std::span<const DatabaseId> changed, std::span<const ResyncReq
     forget_cursors(database);
     make_ready(database);
   }
-  while (!ready_.empty() && out.size() < kQuantum) {
+  long_turn_ = false;
+  while (!ready_.empty() && out.size() < kQuantum && !long_turn_) {
     DatabaseId id = ready_.front();
     ready_.pop_front();
     Database& database = *databases_.at(id);
@@ -369,13 +370,14 @@ Result<void> Feeder::answered(const wire::Sums& sums, Bytes payload) {
 
 Result<bool> Feeder::send_change_sets(Database& database, Buffer& out) {
   std::size_t begun_at = out.size();
-  while (out.size() - begun_at < kQuantum) {
+  while (long_turn_ ? database.image_left != 0 : out.size() - begun_at < kQuantum) {
     if (database.image_left == 0) {
       RILL_ASSIGN(auto info, database.change_sets->next());
       if (!info) return false;
       wire::append_frame(change_set_message(database.info.id, *info), out);
       database.image_left = info->image_size;
       database.image_post = info->post;
+      long_turn_ = info->is_merged();
       record_.sent(database.info.id, *info);
     }
     RILL_TRY(send_image(database, out));

@@ -2,8 +2,9 @@
 //
 // Databases with something to send wait in a ring. Each gets one turn: change sets up to about a quantum, or
 // one batch of snapshot pages; one that has more goes to the end of the ring. So a large snapshot or backlog
-// delays another database's commit by at most a turn. Names come before content: what listen() reported is
-// looked up in that order, and renames, drops and new databases are announced before any turn.
+// delays another database's commit by at most a turn. A merged change set stands for much more than is sent:
+// it ends the turn and the fill(), and none is left in memory. Names come before content: what listen()
+// reported is looked up in that order, and renames, drops and new databases are announced before any turn.
 //
 // A replica that has a copy of a database and speaks version 2 is sent a snapshot by difference
 // (comparison.h): each question ends the turn, its answer makes the database ready again. Answers are large,
@@ -35,7 +36,7 @@ struct ResyncRequest {
 
 class Feeder {
  public:
-  /// One fill() is not much larger than two of these, in bytes.
+  /// One fill() is not much larger than two of these, in bytes, or than one and a merged change set.
   static constexpr std::size_t kQuantum = 256 * 1024;
 
   /// Answers that may be on their way at once.
@@ -97,7 +98,8 @@ class Feeder {
   std::unordered_map<DatabaseId, std::unique_ptr<Database>> databases_;
   std::deque<DatabaseId> ready_;
   std::vector<DatabaseId> failed_;
-  Buffer scratch_;  // one payload
+  bool long_turn_ = false;  // the last one read much more than it sent
+  Buffer scratch_;          // one payload
   const std::uint32_t version_;
   std::uint64_t last_request_ = 0;
   std::unordered_set<std::uint64_t> questions_;  // open

@@ -60,8 +60,7 @@ void ReplicaProgress::received(DatabaseId id, const ChangeSetInfo& info) {
   Lock lock(mutex_);
   Database& database = databases_[id];
   raise_newest(database, info.post.txid, info.log_offset);
-  if (!database.pending.done_offset())
-    database.pending.set_done_offset(info.log_offset - std::min(info.log_offset, info.image_size));
+  if (!database.pending.done_offset()) database.pending.set_done_offset(info.log_begin());
   database.pending.add(info.post.txid, info.timestamp_ms, info.log_offset);
 }
 

@@ -26,8 +26,7 @@ void ReplicaRecord::dropped(DatabaseId id) {
 void ReplicaRecord::sent(DatabaseId id, const ChangeSetInfo& info) {
   Lock lock(mutex_);
   Database& database = databases_[id];
-  if (!database.pending.done_offset())
-    database.pending.set_done_offset(info.log_offset - std::min(info.log_offset, info.image_size));
+  if (!database.pending.done_offset()) database.pending.set_done_offset(info.log_begin());
   database.sent = info.post.txid;
   database.pending.add(info.post.txid, info.timestamp_ms, info.log_offset);
   if (database.sent >= database.newest.position.txid) database.behind_since_ms.reset();

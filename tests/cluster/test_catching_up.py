@@ -32,6 +32,10 @@ def ranges(node, name):
     return [entry["max_txid"] - entry["min_txid"] + 1 for entry in node.change_sets(name)]
 
 
+def log_size(node):
+    return sum(segment.stat().st_size for segment in node.segments())
+
+
 @pytest.mark.parametrize("mode", ["WAL", "DELETE"])
 def test_each_page_moves_once_and_the_log_has_few_change_sets(make_cluster, mode):
     cluster = make_cluster()
@@ -41,7 +45,7 @@ def test_each_page_moves_once_and_the_log_has_few_change_sets(make_cluster, mode
     cluster.wait_for_replicas("a.db")
     replica.stop()
     commit(primary, "a.db", commits)
-    logged = sum(segment.stat().st_size for segment in primary.segments())
+    logged = log_size(primary)
     with Proxy(primary.address) as proxy:
         replica.primary = proxy.address
         replica.start()
@@ -51,7 +55,7 @@ def test_each_page_moves_once_and_the_log_has_few_change_sets(make_cluster, mode
         assert moved < logged // 5, (moved, logged)
         assert "snapshot" not in primary.log(), primary.log()
         sizes = ranges(replica, "a.db")
-        assert len(sizes) < 10 and max(sizes) > commits // 2, sizes
+        assert len(sizes) < 12 and max(sizes) > 100, sizes
         # One that keeps up gets each.
         for n in range(5):
             primary.execute("a.db", f"UPDATE t SET version={n}")
@@ -97,9 +101,9 @@ def test_killed_while_it_catches_up(make_cluster):
     for first in range(1, 5 * COMMITS, COMMITS):
         replica.stop()
         commit(primary, "a.db", COMMITS, first)
-        begun = sum(ranges(replica, "a.db"))
+        begun = log_size(replica)
         replica.spawn()
-        wait_until(lambda: sum(ranges(replica, "a.db")) > begun, 40, "the first of it to be logged", replica.log)
+        wait_until(lambda: log_size(replica) > begun, 40, "the first of it to be logged", replica.log)
         replica.kill()
         replica.start()
         replica.wait_for_position("a.db", primary.position("a.db"), 40)

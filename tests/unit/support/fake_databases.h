@@ -69,13 +69,15 @@ class FakeSource final : public stream::Source {
     return id;
   }
   /// A second primary with the same databases, e.g. to diverge.
-  Position commit(DatabaseId id, const std::string& image, std::int64_t timestamp_ms = 1) {
+  Position commit(DatabaseId id, const std::string& image, std::int64_t timestamp_ms = 1,
+                  std::uint64_t merged = 1) {
     std::unique_lock lock(mutex_);
     Database& database = databases_.at(id);
     Position pre = database.state.position;
-    Position post{Epoch{1}, pre.txid.next(), hash(pre.checksum, as_bytes(image))};
+    Position post{Epoch{1}, Txid{pre.txid.value + merged}, hash(pre.checksum, as_bytes(image))};
     database.state.log_offset += image.size();
-    database.log.push_back({{pre, post, image.size(), timestamp_ms, database.state.log_offset}, image});
+    database.log.push_back(
+        {{pre, post, image.size(), timestamp_ms, database.state.log_offset, image.size()}, image});
     database.state.position = post;
     lock.unlock();
     notify(id);

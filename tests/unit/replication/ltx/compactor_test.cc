@@ -167,7 +167,8 @@ TEST(LtxCompactor, LeavesAloneWhatIsOfAnotherKind) {
     return added && !*added;
   };
   const Checksum sum = Checksum::empty();
-  const Header good{.page_size = 512, .commit = Pgno{1}, .min_txid = Txid{2}, .max_txid = Txid{2}, .pre_apply = sum};
+  const Header good{
+      .page_size = 512, .commit = Pgno{1}, .min_txid = Txid{2}, .max_txid = Txid{2}, .pre_apply = sum};
   EXPECT_FALSE(refuses(good));
   Header header = good;
   header.min_txid = Txid{1}, header.pre_apply = Checksum{};

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <numeric>
+#include <set>
 
 #include "replication/stream/page_batch.h"
 #include "replication/stream/page_sums_answer.h"
@@ -101,6 +102,27 @@ TEST_F(FeederTurns, BigBacklogsInterleaveInQuanta) {
     EXPECT_LE(size, 3 * Feeder::kQuantum);
   }
   EXPECT_LE(longest_run, 2 * Feeder::kQuantum);
+}
+
+// What was merged stands for much more than is sent: reading it has taken its time, and it lies in memory.
+TEST_F(FeederTurns, AMergedChangeSetIsSentWholeAndEndsTheFill) {
+  const std::string image(3 * Feeder::kQuantum, 'x');
+  std::vector<DatabaseId> ids{source.create("a.db"), source.create("b.db")};
+  for (DatabaseId id : ids) source.commit(id, image, 1, 100);
+  start({{ids[0], Position{}}, {ids[1], Position{}}});
+  std::set<std::uint64_t> sent;
+  for (int i = 0; i < 2; ++i) {
+    const auto frames = fill();
+    EXPECT_TRUE(more);
+    std::size_t bytes = 0;
+    for (const auto& frame : frames) {
+      if (frame.message.has_change_set()) sent.insert(frame.message.change_set().id());
+      bytes += frame.payload.size();
+    }
+    EXPECT_EQ(bytes, image.size());
+    EXPECT_EQ(sent.size(), static_cast<std::size_t>(i) + 1) << "one at a time";
+  }
+  while (more) EXPECT_TRUE(fill().empty());
 }
 
 class FeederSaysWhatItKnows : public FeederTurns {
