@@ -248,8 +248,29 @@ def rolling_upgrade(r):
     return "replicated"
 
 
+def far_behind(r):
+    """What waits for an older replica is merged; then it is the primary, with a log of merged change sets."""
+    primary = r.node("primary", r.new).start()
+    replica = r.node("replica", r.old, primary).start()
+    r.write(primary)
+    if not r.replicates_or_refused(primary, replica):
+        return "refused"
+    replica.stop()
+    r.write(primary, 300)
+    replica.start()
+    r.check_equal(primary, replica)
+    replica.verify_log()
+    primary.stop()
+    replica.primary, primary.primary = None, replica
+    replica.restart()
+    r.write(replica)
+    primary.start()
+    r.check_equal(replica, primary)
+    return "replicated"
+
+
 SCENARIOS = [stopped_then_upgraded, killed_then_upgraded, downgraded_after_a_stop, downgraded_after_a_kill,
-             old_primary_new_replica, new_primary_old_replica, rolling_upgrade]
+             old_primary_new_replica, new_primary_old_replica, rolling_upgrade, far_behind]
 
 
 def build(commit, directory):
