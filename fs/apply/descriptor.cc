@@ -77,14 +77,12 @@ Result<FileIdentity> identity(int fd, const char* path, int flags) {
 
 }  // namespace
 
-Result<FileIdentity> identity_of(const std::string& path) { return identity(AT_FDCWD, path.c_str(), 0); }
-
 Result<FileIdentity> identity_of(const Descriptor& opened) {
   return identity(opened.get(), "", AT_EMPTY_PATH);
 }
 
 Result<void> check_same_file(const std::string& path, const FileIdentity& opened) {
-  RILL_ASSIGN(const FileIdentity now, identity_of(path));
+  RILL_ASSIGN(const FileIdentity now, identity(AT_FDCWD, path.c_str(), 0));
   if (now == opened) return {};
   return make_error(ErrorCode::kInvalid, path + " was replaced by another file; open it again");
 }

@@ -50,7 +50,6 @@ struct FileIdentity {
   std::uint32_t device_minor = 0;
   friend bool operator==(const FileIdentity&, const FileIdentity&) = default;
 };
-Result<FileIdentity> identity_of(const std::string& path);
 Result<FileIdentity> identity_of(const Descriptor& opened);
 
 /// Nothing is wrong if `path` still names this file; kNotFound or kInvalid if it is gone or replaced.

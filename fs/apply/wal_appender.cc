@@ -23,15 +23,14 @@ Result<std::unique_ptr<WalAppender>> WalAppender::open(const std::string& path,
   RILL_ASSIGN(auto sqlite, SqliteConnection::open(path, options.lock_wait));
   if (!is_page_size(sqlite->page_size())) return make_error(ErrorCode::kCorrupt, path + ": bad page size");
   RILL_ASSIGN(Descriptor database, Descriptor::open(sqlite->file()));
-  const std::string wal_name = companion_name(sqlite->file(), Companion::kWal);
-  RILL_ASSIGN(Descriptor wal, Descriptor::open(wal_name));
+  RILL_ASSIGN(Descriptor wal, Descriptor::open(companion_name(sqlite->file(), Companion::kWal)));
   RILL_ASSIGN(Descriptor shm, Descriptor::open(companion_name(sqlite->file(), Companion::kShm)));
   RILL_ASSIGN(SharedIndex index, SharedIndex::map(shm));
   std::unique_ptr<WalAppender> appender(new WalAppender(std::move(sqlite), std::move(database),
                                                         std::move(wal), std::move(shm), std::move(index),
                                                         options, clock, random));
-  RILL_ASSIGN(appender->database_identity_, identity_of(appender->sqlite_->file()));
-  RILL_ASSIGN(appender->wal_identity_, identity_of(wal_name));
+  RILL_ASSIGN(appender->database_identity_, identity_of(appender->database_));
+  RILL_ASSIGN(appender->wal_identity_, identity_of(appender->wal_));
   return appender;
 }
 

@@ -370,18 +370,24 @@ Result<void> Feeder::answered(const wire::Sums& sums, Bytes payload) {
 
 Result<bool> Feeder::send_change_sets(Database& database, Buffer& out) {
   std::size_t begun_at = out.size();
-  while (long_turn_ ? database.image_left != 0 : out.size() - begun_at < kQuantum) {
+  while (out.size() - begun_at < kQuantum) {
     if (database.image_left == 0) {
       RILL_ASSIGN(auto info, database.change_sets->next());
       if (!info) return false;
       wire::append_frame(change_set_message(database.info.id, *info), out);
       database.image_left = info->image_size;
       database.image_post = info->post;
-      long_turn_ = info->is_merged();
       record_.sent(database.info.id, *info);
+      if (info->is_merged()) return send_merged(database, out);
     }
     RILL_TRY(send_image(database, out));
   }
+  return true;
+}
+
+Result<bool> Feeder::send_merged(Database& database, Buffer& out) {
+  long_turn_ = true;
+  while (database.image_left != 0) RILL_TRY(send_image(database, out));
   return true;
 }
 

@@ -86,6 +86,8 @@ class Feeder {
   static void forget_sent(Database& database);
   Result<void> send_pages(Database& database, Buffer& out);
   Result<bool> send_change_sets(Database& database, Buffer& out);
+  /// All of the image that has just been announced.
+  Result<bool> send_merged(Database& database, Buffer& out);
   Result<void> send_image(Database& database, Buffer& out);
 
   Source& source_;

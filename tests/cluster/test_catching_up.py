@@ -36,14 +36,20 @@ def log_size(node):
     return sum(segment.stat().st_size for segment in node.segments())
 
 
+def away(make_cluster, mode="WAL"):
+    """A cluster in step, whose replica has been stopped."""
+    cluster = make_cluster()
+    fill(cluster.primary, "a.db", mode)
+    cluster.wait_for_replicas("a.db")
+    cluster.replica.stop()
+    return cluster
+
+
 @pytest.mark.parametrize("mode", ["WAL", "DELETE"])
 def test_each_page_moves_once_and_the_log_has_few_change_sets(make_cluster, mode):
-    cluster = make_cluster()
+    cluster = away(make_cluster, mode)
     primary, replica = cluster.primary, cluster.replica
     commits = COMMITS if mode == "WAL" else COMMITS // 8
-    fill(primary, "a.db", mode)
-    cluster.wait_for_replicas("a.db")
-    replica.stop()
     commit(primary, "a.db", commits)
     logged = log_size(primary)
     with Proxy(primary.address) as proxy:
@@ -69,11 +75,8 @@ def test_each_page_moves_once_and_the_log_has_few_change_sets(make_cluster, mode
 
 def test_readers_see_only_what_the_primary_had(make_cluster):
     """Every transaction writes two rows: a reader that sees one of its pages and not the other is told apart by that."""
-    cluster = make_cluster()
+    cluster = away(make_cluster)
     primary, replica = cluster.primary, cluster.replica
-    fill(primary, "a.db")
-    cluster.wait_for_replicas("a.db")
-    replica.stop()
     commit(primary, "a.db", COMMITS)
     replica.start()
     seen, position = [], primary.position("a.db")
@@ -94,12 +97,9 @@ def test_readers_see_only_what_the_primary_had(make_cluster):
 
 def test_killed_while_it_catches_up(make_cluster):
     """A merged change set is in its log as a whole or not at all."""
-    cluster = make_cluster()
+    cluster = away(make_cluster)
     primary, replica = cluster.primary, cluster.replica
-    fill(primary, "a.db")
-    cluster.wait_for_replicas("a.db")
     for first in range(1, 5 * COMMITS, COMMITS):
-        replica.stop()
         commit(primary, "a.db", COMMITS, first)
         begun = log_size(replica)
         replica.spawn()
@@ -107,7 +107,9 @@ def test_killed_while_it_catches_up(make_cluster):
         replica.kill()
         replica.start()
         replica.wait_for_position("a.db", primary.position("a.db"), 40)
+        replica.stop()
     replica.verify_log()
+    replica.start()
     cluster.check("a.db", 40)
 
 

@@ -17,6 +17,40 @@ namespace {
 constexpr std::uint32_t kPageSize = 512;
 using Pages = std::map<Pgno, Buffer>;
 
+struct File {
+  Header header;
+  Pages pages;
+  Trailer trailer;
+};
+
+/// What is made here verifies.
+File decode(Bytes bytes) {
+  BufferSource source(bytes);
+  Decoder decoder(source, Format::kV3Block);
+  File file;
+  const auto header = decoder.begin();
+  EXPECT_TRUE(header) << header.error().message;
+  file.header = *header;
+  for (;;) {
+    auto page = decoder.next();
+    EXPECT_TRUE(page) << page.error().message;
+    if (!page || !*page) break;
+    file.pages.emplace((*page)->pgno, Buffer((*page)->data.begin(), (*page)->data.end()));
+  }
+  const auto trailer = decoder.finish();
+  EXPECT_TRUE(trailer) << trailer.error().message;
+  file.trailer = *trailer;
+  return file;
+}
+
+/// A file of which only the header counts.
+Buffer file_with(const Header& header) {
+  Buffer file(kHeaderSize + 64);
+  const HeaderBytes bytes = encode(header);
+  std::copy(bytes.begin(), bytes.end(), file.begin());
+  return file;
+}
+
 /// A database that is changed by LTX files.
 class Model {
  public:
@@ -60,24 +94,12 @@ class Model {
   }
   /// Applies the file, which must verify and lead exactly to its checksum. The number of its pages.
   std::size_t apply(Bytes file) {
-    BufferSource source(file);
-    Decoder decoder(source, Format::kV3Block);
-    const auto header = decoder.begin();
-    EXPECT_TRUE(header) << header.error().message;
-    EXPECT_EQ(header->min_txid, txid.next());
-    EXPECT_EQ(header->pre_apply, sum);
-    Pages changed;
-    for (;;) {
-      auto page = decoder.next();
-      EXPECT_TRUE(page) << page.error().message;
-      if (!page || !*page) break;
-      changed.emplace((*page)->pgno, Buffer((*page)->data.begin(), (*page)->data.end()));
-    }
-    const auto trailer = decoder.finish();
-    EXPECT_TRUE(trailer) << trailer.error().message;
-    apply(changed, header->commit);
-    EXPECT_EQ(trailer->post_apply, sum);
-    txid = header->max_txid;
+    const auto [header, changed, trailer] = decode(file);
+    EXPECT_EQ(header.min_txid, txid.next());
+    EXPECT_EQ(header.pre_apply, sum);
+    apply(changed, header.commit);
+    EXPECT_EQ(trailer.post_apply, sum);
+    txid = header.max_txid;
     return changed.size();
   }
 
@@ -160,10 +182,7 @@ TEST(LtxCompactor, LeavesAloneWhatDoesNotFollow) {
 
 TEST(LtxCompactor, LeavesAloneWhatIsOfAnotherKind) {
   const auto refuses = [](const Header& header) {
-    Buffer file(kHeaderSize + 64);
-    const HeaderBytes bytes = encode(header);
-    std::copy(bytes.begin(), bytes.end(), file.begin());
-    const auto added = Compactor().add(file);
+    const auto added = Compactor().add(file_with(header));
     return added && !*added;
   };
   const Checksum sum = Checksum::empty();
@@ -184,10 +203,7 @@ TEST(LtxCompactor, LeavesAloneWhatIsOfAnotherKind) {
   Compactor compactor = merged({model.transaction(2)});
   header = good, header.page_size = 1024, header.min_txid = header.max_txid = model.txid.next();
   header.pre_apply = model.sum;
-  Buffer file(kHeaderSize + 64);
-  const HeaderBytes bytes = encode(header);
-  std::copy(bytes.begin(), bytes.end(), file.begin());
-  EXPECT_FALSE(*compactor.add(file)) << "another page size";
+  EXPECT_FALSE(*compactor.add(file_with(header))) << "another page size";
 }
 
 // A damaged part is refused, or makes a file that does not lead to its checksum: never one that looks right.
@@ -197,7 +213,6 @@ TEST(LtxCompactor, NeverMakesDamageLookRight) {
   Model model = start;
   const Buffer first = model.transaction(3);
   const Buffer second = model.transaction(4);
-  const auto right = merged({first, second}).finish();
   for (std::size_t size = 0; size < second.size(); ++size) {
     Compactor compactor = merged({first});
     const auto added = compactor.add(Bytes(second).first(size));
@@ -214,17 +229,9 @@ TEST(LtxCompactor, NeverMakesDamageLookRight) {
     const auto file = compactor.finish();
     if (!file) continue;
     Model once = start;
-    BufferSource source(*file);
-    Decoder decoder(source, Format::kV3Block);
-    const auto header = decoder.begin();
-    ASSERT_TRUE(header);
-    Pages changed;
-    for (auto page = decoder.next(); page && *page; page = decoder.next())
-      changed.emplace((*page)->pgno, Buffer((*page)->data.begin(), (*page)->data.end()));
-    const auto trailer = decoder.finish();
-    ASSERT_TRUE(trailer) << trailer.error().message;
-    once.apply(changed, header->commit);
-    EXPECT_TRUE(once.sum != trailer->post_apply || once.pages == model.pages) << "bit " << bit;
+    const auto [header, changed, trailer] = decode(*file);
+    once.apply(changed, header.commit);
+    EXPECT_TRUE(once.sum != trailer.post_apply || once.pages == model.pages) << "bit " << bit;
   }
 }
 
