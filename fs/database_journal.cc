@@ -220,7 +220,9 @@ bool Database::committed_wal_mode(const Transaction& transaction) const {
 // in place of the file's pages, so that they are what counts: nothing staged below them was ever seen.
 void Database::leave_out_what_lies_below_wal(Transaction& transaction) {
   const std::uint32_t page_size = scanner_.page_size();
-  auto below = [&](Pgno pgno) { return pgno > scanner_.size() || scanner_.frames().contains(pgno); };
+  auto below = [&](Pgno pgno) RILL_REQUIRES(mutex_) {
+    return pgno > scanner_.size() || scanner_.frames().contains(pgno);
+  };
   for (const Pgno pgno : transaction.written)
     if (below(pgno)) staging_.forget((std::uint64_t{pgno.value} - 1) * page_size, page_size);
   std::erase_if(transaction.written, below);
