@@ -87,6 +87,10 @@ void Database::end_generation() {
 }
 
 Result<bool> Database::repeats_committed_frames(File& wal, Bytes bytes, std::uint64_t offset) const {
+  // One write may begin in the header, which it leaves as it is, and go on over the frames.
+  const std::uint64_t in_header = offset < sqlite::kWalHeaderSize ? sqlite::kWalHeaderSize - offset : 0;
+  bytes = bytes.subspan(std::min<std::size_t>(in_header, bytes.size()));
+  offset += in_header;
   const std::uint64_t end = std::min<std::uint64_t>(scanner_.committed_end(), offset + bytes.size());
   if (offset >= end) return true;
   Buffer present(end - offset);
@@ -110,7 +114,7 @@ Result<void> Database::write_frames(Bytes bytes, std::uint64_t offset) {
 }
 
 Result<void> Database::capture_wal(const WalView& view, Bytes bytes, std::uint64_t offset) {
-  if (scanner_.header() && offset >= sqlite::kWalHeaderSize) {
+  if (scanner_.header()) {
     RILL_ASSIGN(bool harmless, repeats_committed_frames(*wal_, bytes, offset));
     if (!harmless) {
       // Some process works from a wal-index that lacks the last commits: its predecessor was killed before it
@@ -232,6 +236,7 @@ Result<void> Database::resize_wal(const std::shared_ptr<File>& wal, std::uint64_
   RILL_TRY(wal->truncate(size, kWriteWal));
   // A cut through committed frames ends the generation as well: then what the files say is taken.
   if (scanner_.header() && size < scanner_.committed_end()) end_generation();
+  scanner_.cut(size);
   failpoint::reach("wal.truncate.before_answer");
   return {};
 }

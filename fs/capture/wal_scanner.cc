@@ -178,6 +178,15 @@ Result<std::optional<WalTransaction>> WalScanner::written(const WalView& view, s
   return next_transaction(view);
 }
 
+void WalScanner::cut(std::uint64_t size) {
+  if (!header_) return;
+  reach_ = std::min(reach_, size);
+  std::erase_if(candidates_, [&](std::uint32_t frame) {
+    return sqlite::frame_offset(frame, page_size()) + sqlite::kFrameHeaderSize > size;
+  });
+  refuse();  // what was verified has to be there still
+}
+
 Result<void> WalScanner::look_again(const WalView& view, bool thorough) {
   ahead_.clear();
   if (ahead_.capacity() > kAheadKept) ahead_ = {};

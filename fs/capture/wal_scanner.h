@@ -74,6 +74,8 @@ class WalScanner {
   /// Bytes [offset, offset + size) have been written or are about to be; `view` shows the WAL with them.
   /// Returns the transaction that they complete, if they do: call `commit` when it is safe, or `refuse` it.
   Result<std::optional<WalTransaction>> written(const WalView& view, std::uint64_t offset, std::size_t size);
+  /// The WAL has been cut to `size` bytes, which is at least `committed_end()`: open frames may be gone.
+  void cut(std::uint64_t size);
   /// For a WAL that is written behind our back (source "tail"). Nobody says what was written, and parts of an
   /// open transaction may have been written over since they were read. Call this before `follow`, each time
   /// after a pause: it goes back to the first frame that has changed. With `thorough` the headers of all open

@@ -105,7 +105,10 @@ class Mount {
     scanner_.begin(*header);
   }
   bool overwrites_committed(Bytes bytes, std::uint64_t offset) {
-    if (!scanner_.header() || offset < sqlite::kWalHeaderSize) return false;
+    if (!scanner_.header()) return false;
+    const std::uint64_t in_header = offset < sqlite::kWalHeaderSize ? sqlite::kWalHeaderSize - offset : 0;
+    bytes = bytes.subspan(std::min<std::size_t>(in_header, bytes.size()));
+    offset += in_header;
     const std::uint64_t end = std::min<std::uint64_t>(scanner_.committed_end(), offset + bytes.size());
     if (offset >= end) return false;
     Buffer present(end - offset);
@@ -210,6 +213,7 @@ class Mount {
   void truncate(Input& in) {
     const std::uint64_t size = in.number<std::uint16_t>();
     if (scanner_.header() && size < scanner_.committed_end()) scanner_.end();
+    scanner_.cut(size);
     require(file_->truncate(size, kLabel).has_value(), "the file can be cut");
   }
   void seal_all() {

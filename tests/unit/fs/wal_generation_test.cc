@@ -1,6 +1,7 @@
 // Goal: no commit is missed when SQLite writes over an older generation of a WAL. Method: a WAL file that
 // SQLite made is fed to a Database as the writes of two processes, the first of which rolls back; and SQLite
-// dies in the middle of a frame whose rest the file holds already.
+// dies in the middle of a frame whose rest the file holds already. And a program that is not SQLite writes
+// over the WAL from its header on: what is committed stays.
 #include <gtest/gtest.h>
 #include <sqlite3.h>
 
@@ -49,6 +50,33 @@ TEST(WalGeneration, HeaderWrittenAgainWithTheSameSaltsBeginsTheChainAnew) {
   ASSERT_TRUE(database->write_wal(wal_file, all.subspan(sqlite::kWalHeaderSize), sqlite::kWalHeaderSize,
                                   Caller::kApplication));
   EXPECT_GE(database->published().txid.value, 1U);
+}
+
+TEST(WalGeneration, WriteFromTheHeaderOnCannotReplaceCommittedFrames) {
+  test::TemporaryDirectory directory;
+  PosixFileSystem files;
+  test::Primary primary(files, directory.file("data"));
+  ASSERT_TRUE(primary.start());
+  test::CapturingVfs vfs(primary);
+  test::Sqlite db(vfs.uri("a.db"));
+  db.run(
+      "PRAGMA page_size=4096; PRAGMA journal_mode=WAL; CREATE TABLE t(x); INSERT INTO t VALUES('committed')");
+  const std::string path = primary.tree() + "/a.db-wal";
+  std::shared_ptr<File> wal_file = *files.open(path, OpenMode::kReadWrite, "test");
+  const Buffer wal = content_of(path);
+
+  for (const std::size_t offset : {0U, 31U}) {
+    Buffer other(wal.begin() + static_cast<std::ptrdiff_t>(offset), wal.end());
+    auto database = primary.database("a.db");
+    EXPECT_TRUE(database->write_wal(wal_file, other, offset, Caller::kApplication)) << "the same again";
+    other.back() ^= 1;
+    auto written = database->write_wal(wal_file, other, offset, Caller::kApplication);
+    ASSERT_FALSE(written) << "from " << offset;
+    EXPECT_EQ(written.error().errno_value, EIO);
+    EXPECT_EQ(content_of(path), wal);
+  }
+  db.run("INSERT INTO t VALUES('next')");
+  EXPECT_EQ(db.number("SELECT count(*) FROM t"), 2);
 }
 
 TEST(WalGeneration, FrameThatAnOlderGenerationMakesWholeIsCommitted) {

@@ -142,6 +142,21 @@ TEST_F(WalScannerTest, DoesNotReadAFrameBeforeAllOfItHasBeenWritten) {
   EXPECT_EQ(write(wal, last + 1024, wal.size() - last - 1024), 1);
 }
 
+TEST_F(WalScannerTest, FramesThatWereCutOffBelongToNoTransaction) {
+  const Buffer wal = wal_with(0);  // one transaction of two frames
+  const std::uint64_t second = sqlite::frame_offset(2, 4096);
+  ASSERT_EQ(wal.size(), sqlite::frame_offset(3, 4096));
+  begin(wal);
+  EXPECT_EQ(write(wal, sqlite::kWalHeaderSize, second - sqlite::kWalHeaderSize), 0);
+  EXPECT_EQ(write(wal, second, sqlite::kFrameHeaderSize), 0);  // it commits: the first frame is verified
+  ASSERT_EQ(scanner_.read_frames(), 1U);
+  ASSERT_TRUE(file_.truncate(second - 8, "test"));
+  scanner_.cut(second - 8);
+  EXPECT_EQ(write(wal, second, wal.size() - second), 0);
+  // Written again it is found.
+  EXPECT_EQ(write(wal, sqlite::kWalHeaderSize, wal.size() - sqlite::kWalHeaderSize), 1);
+}
+
 TEST(WalView, LaysTheHeldWriteOverTheEndOfWhatIsAskedFor) {
   CountingFile file;
   file.content = {1, 2, 3, 4};
