@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <utility>
-#include <vector>
 
 #include "replication/base/signals.h"
 
@@ -17,7 +16,6 @@ namespace rillfs {
 namespace {
 
 using namespace std::chrono_literals;
-constexpr int kLookEveryUs = 200;
 /// How long a writer has to be quiet, and how much longer for each frame of its open transaction: looking at
 /// all of them costs time.
 constexpr auto kQuiet = 5ms;
@@ -37,6 +35,7 @@ Result<void> WalFollower::start() {
 
 Result<void> WalFollower::follow(std::uint64_t wal, const std::shared_ptr<Database>& database,
                                  const std::string& path) {
+  const Txid known = database->published().txid;
   Lock lock(mutex_);
   RILL_TRY(start());
   auto [it, inserted] = followed_.try_emplace(wal);
@@ -44,6 +43,7 @@ Result<void> WalFollower::follow(std::uint64_t wal, const std::shared_ptr<Databa
   if (!inserted && entry.database.lock() == database) return {};
   entry.database = database;
   entry.path = path;
+  entry.known = known;
   if (entry.watch >= 0) return {};
   if (watch(wal, entry)) return {};
   const int error = errno;
@@ -90,25 +90,37 @@ void WalFollower::stop() {
 
 void WalFollower::run() {
   block_signals();
-  std::vector<std::pair<std::uint64_t, std::shared_ptr<Database>>> busy;
   while (!stopping_) {
-    wait(busy.empty() ? -1 : kLookEveryUs);
-    busy.clear();
-    {
-      Lock lock(mutex_);
-      for (auto& [wal, entry] : followed_) {
-        if (entry.watch >= 0) continue;
-        if (auto database = entry.database.lock()) busy.emplace_back(wal, std::move(database));
-      }
-    }
-    for (const auto& [wal, database] : busy) look_at(wal, database);
+    wait(next_look());
+    for (const auto& [wal, database] : due()) look_at(wal, database);
   }
 }
 
-void WalFollower::wait(int timeout_us) {
+std::optional<WalFollower::Clock::time_point> WalFollower::next_look() {
+  std::optional<Clock::time_point> next;
+  Lock lock(mutex_);
+  for (const auto& [wal, entry] : followed_) {
+    if (entry.watch < 0 && !entry.database.expired()) next = next ? std::min(*next, entry.due) : entry.due;
+  }
+  return next;
+}
+
+std::vector<std::pair<std::uint64_t, std::shared_ptr<Database>>> WalFollower::due() {
+  std::vector<std::pair<std::uint64_t, std::shared_ptr<Database>>> due;
+  const auto now = Clock::now();
+  Lock lock(mutex_);
+  for (auto& [wal, entry] : followed_) {
+    if (entry.watch >= 0 || entry.due > now) continue;
+    if (auto database = entry.database.lock()) due.emplace_back(wal, std::move(database));
+  }
+  return due;
+}
+
+void WalFollower::wait(std::optional<Clock::time_point> until) {
   pollfd descriptors[] = {{events_, POLLIN, 0}, {wake_, POLLIN, 0}};
-  const timespec timeout{0, timeout_us * 1000L};
-  if (::ppoll(descriptors, 2, timeout_us < 0 ? nullptr : &timeout, nullptr) <= 0) return;
+  const auto left = until ? std::max<std::chrono::nanoseconds>(*until - Clock::now(), 0ns) : 0ns;
+  const timespec timeout{left / 1s, (left % 1s).count()};
+  if (::ppoll(descriptors, 2, until ? &timeout : nullptr, nullptr) <= 0) return;
   alignas(inotify_event) char buffer[4096];
   for (;;) {
     const ssize_t got = ::read(events_, buffer, sizeof buffer);
@@ -123,6 +135,8 @@ void WalFollower::wait(int timeout_us) {
       if (auto it = followed_.find(known->second); it != followed_.end()) {
         it->second.watch = -1;
         it->second.moved = Clock::now();
+        // Where the gates find what is committed, give them time to.
+        it->second.due = it->second.moved + (it->second.pause > kPauseMin ? it->second.pause : 0ns);
       }
       by_watch_.erase(known);
     }
@@ -130,7 +144,9 @@ void WalFollower::wait(int timeout_us) {
 }
 
 Database::Drained WalFollower::drain(std::uint64_t wal, Database& database, Database::Look look) {
+  const Txid before = database.published().txid;
   auto drained = database.drain(look);
+  const Txid after = database.published().txid;
   std::string report;
   {
     Lock lock(mutex_);
@@ -139,6 +155,7 @@ Database::Drained WalFollower::drain(std::uint64_t wal, Database& database, Data
       if (!drained && !it->second.failing) report = drained.error().message;
       it->second.failing = !drained;
       if (drained && drained->moved) it->second.moved = Clock::now();
+      choose_pause(it->second, before, after);
     }
   }
   if (!report.empty())
@@ -147,6 +164,18 @@ Database::Drained WalFollower::drain(std::uint64_t wal, Database& database, Data
         "with each further commit",
         database.path(), report);
   return drained ? *drained : Database::Drained{};
+}
+
+void WalFollower::choose_pause(Followed& entry, Txid before, Txid after) {
+  const auto now = Clock::now();
+  if (before != after) {
+    entry.pause = std::max(entry.pause / 2, kPauseMin);  // it would have waited for us
+  } else if (before != entry.known) {
+    entry.pause = std::min(entry.pause * 2, kPauseMax);
+    entry.moved = now;
+  }
+  entry.known = after;
+  entry.due = now + entry.pause;
 }
 
 void WalFollower::look_at(std::uint64_t wal, const std::shared_ptr<Database>& database) {

@@ -3,7 +3,9 @@
 //
 // One thread for all databases. A WAL that nobody writes costs nothing: inotify wakes the thread, which then
 // looks every 200 us until the writer has been quiet for some milliseconds. While it looks the kernel reports
-// no events (the watch is gone with the first one), so that a busy writer does not pay for them.
+// no events (the watch is gone with the first one), so that a busy writer does not pay for them. Where the
+// gates find the commits (synchronous=FULL) it looks less often, down to every 2 ms: each look takes a core
+// from the writer or from the worker that it waits for.
 #pragma once
 
 #include <atomic>
@@ -11,9 +13,12 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "fs/database.h"
 #include "replication/base/mutex.h"
@@ -44,22 +49,31 @@ class WalFollower {
 
  private:
   using Clock = std::chrono::steady_clock;
+  static constexpr Clock::duration kPauseMin = std::chrono::microseconds(200);
+  static constexpr Clock::duration kPauseMax = std::chrono::milliseconds(2);
   struct Followed {
     std::weak_ptr<Database> database;
     std::string path;
     int watch = -1;  ///< -1 while it is being looked at
     Clock::time_point moved{};
-    bool failing = false;  ///< its last error has been reported
+    Clock::duration pause = kPauseMin;  ///< between two looks
+    Clock::time_point due{};            ///< the next look
+    Txid known;                         ///< the database's, after the last look
+    bool failing = false;               ///< its last error has been reported
   };
   Result<void> start() RILL_REQUIRES(mutex_);
   bool watch(std::uint64_t wal, Followed& entry) RILL_REQUIRES(mutex_);
   void unwatch(Followed& entry) RILL_REQUIRES(mutex_);
   void run();
-  /// Waits for events, at most this long (-1: for ever), and wakes what they are about.
-  void wait(int timeout_us);
+  std::optional<Clock::time_point> next_look();
+  std::vector<std::pair<std::uint64_t, std::shared_ptr<Database>>> due();
+  /// Waits for events, at most until then, and wakes what they are about.
+  void wait(std::optional<Clock::time_point> until);
   void look_at(std::uint64_t wal, const std::shared_ptr<Database>& database);
   void put_to_sleep(std::uint64_t wal, const std::shared_ptr<Database>& database);
   Database::Drained drain(std::uint64_t wal, Database& database, Database::Look look);
+  /// `before`, `after`: where the database was and is, around a look.
+  static void choose_pause(Followed& entry, Txid before, Txid after);
 
   const Help help_;
   Mutex mutex_;  ///< never held while a database's is taken

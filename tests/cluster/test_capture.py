@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from making import start
+from making import rows_in, start
 from support import end, script, wait_until
 
 MODES = ["WAL", "DELETE", "TRUNCATE", "PERSIST"]
@@ -142,6 +142,21 @@ def test_last_close_and_open_again_go_on_counting(cluster, name):
         cluster.primary.execute(name, f"INSERT INTO t VALUES({i}, 0, 0)")
         assert not cluster.primary.path(name + "-wal").exists()
         assert cluster.primary.txid(name) == before + 1
+    cluster.check(name)
+
+
+def test_commits_that_nobody_syncs_are_found_after_many_that_were_synced(cluster, name):
+    """Where fsync finds the commits, the follower of the WAL looks less often; it must not stop looking."""
+    connection = start(cluster, name, "WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    for i in range(300):
+        connection.execute("INSERT INTO t VALUES(1, ?, 'synced')", (i,))
+    connection.execute("PRAGMA synchronous=NORMAL")
+    for i in range(20):
+        connection.execute("INSERT INTO t VALUES(2, ?, 'not synced')", (i,))
+        # The replica alone is asked: a connection on the primary would be a gate when it is closed.
+        wait_until(lambda rows=301 + i: rows_in(cluster.replica, name, "t") == rows, what="the commit to arrive")
+    connection.close()
     cluster.check(name)
 
 
