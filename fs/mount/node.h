@@ -74,6 +74,9 @@ class Node {
   /// It has been passed through: what the kernel has cached of it from before is out of date.
   bool was_passed_through() const { return was_passed_through_; }
 
+  /// A journal that an application has made: all its handles go past the kernel's cache. A write through it
+  /// that ends within a page is two requests, and SQLite's all do.
+  std::atomic<bool> uncached{false};
   /// Set when a name in this directory changed that only this directory's own fsync makes durable.
   std::atomic<bool> names_changed{false};
 

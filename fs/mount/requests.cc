@@ -195,8 +195,8 @@ void answer_open(fuse_req_t request, fuse_ino_t id, Caller caller, fuse_file_inf
                  const Result<Tree::Opened>& opened) {
   require_device();
   if (!opened) return void(fuse_reply_err(request, to_errno(opened.error())));
-  answer.direct_io = opened->is_virtual ? 1 : 0;
-  answer.keep_cache = opened->is_virtual || opened->is_changed ? 0 : 1;
+  answer.direct_io = opened->uncached ? 1 : 0;
+  answer.keep_cache = opened->uncached || opened->is_changed ? 0 : 1;
   answer.noflush = opened->wants_flush ? 0 : 1;
   if (opened->backing != 0) answer_with_backing(answer, opened->backing);
   Tree& tree = context(request).tree;  // the request is gone after its reply
@@ -222,7 +222,8 @@ void on_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t m
     auto entry = context(request).tree.create(parent, name, mode, info->flags, who);
     if (!entry) return void(fuse_reply_err(request, to_errno(entry.error())));
     info->fh = who.caller == Caller::kDaemon ? kDaemonHandle : 0;
-    info->keep_cache = 1;
+    info->direct_io = entry->uncached ? 1 : 0;
+    info->keep_cache = entry->uncached ? 0 : 1;
     info->noflush = entry->wants_flush ? 0 : 1;
     if (entry->backing != 0) answer_with_backing(*info, entry->backing);
     fuse_entry_param param = entry_param(*entry);
@@ -283,23 +284,39 @@ void on_fallocate(fuse_req_t request, fuse_ino_t id, int mode, off_t offset, off
   });
 }
 
-void on_opendir(fuse_req_t request, fuse_ino_t id, fuse_file_info* info) {
+/// An open directory. Many are opened for fsync alone: it is read from only once somebody lists it.
+struct OpenDirectory {
+  ~OpenDirectory() {
+    if (stream != nullptr) ::closedir(stream);
+  }
+  Result<void> begin(Tree& tree, fuse_ino_t id) {
+    if (stream != nullptr) return {};
+    RILL_ASSIGN(const int fd, tree.open_directory(id));
+    stream = ::fdopendir(fd);
+    if (stream != nullptr) return {};
+    const int error = errno;
+    ::close(fd);
+    return errno_error(error, "list a directory");
+  }
+  DIR* stream = nullptr;
+};
+
+OpenDirectory* directory_of(const fuse_file_info& info) { return reinterpret_cast<OpenDirectory*>(info.fh); }
+
+void on_opendir(fuse_req_t request, fuse_ino_t, fuse_file_info* info) {
   handle(request, RequestKind::kDirectory, [&] {
-    auto fd = context(request).tree.open_directory(id);
-    if (!fd) return void(fuse_reply_err(request, to_errno(fd.error())));
-    DIR* directory = ::fdopendir(*fd);
-    if (directory == nullptr) {
-      ::close(*fd);
-      return void(fuse_reply_err(request, ENOMEM));
-    }
-    info->fh = reinterpret_cast<std::uintptr_t>(directory);
-    fuse_reply_open(request, info);
+    auto directory = std::make_unique<OpenDirectory>();
+    info->fh = reinterpret_cast<std::uintptr_t>(directory.get());
+    // The caller was interrupted: the kernel will send no RELEASEDIR.
+    if (fuse_reply_open(request, info) != -ENOENT) (void)directory.release();
   });
 }
 
-void on_readdir(fuse_req_t request, fuse_ino_t, std::size_t size, off_t offset, fuse_file_info* info) {
+void on_readdir(fuse_req_t request, fuse_ino_t id, std::size_t size, off_t offset, fuse_file_info* info) {
   handle(request, RequestKind::kDirectory, [&] {
-    auto* directory = reinterpret_cast<DIR*>(info->fh);
+    if (auto begun = directory_of(*info)->begin(context(request).tree, id); !begun)
+      return void(fuse_reply_err(request, to_errno(begun.error())));
+    DIR* directory = directory_of(*info)->stream;
     Buffer buffer(std::min<std::size_t>(size, kRequestSizeMax));
     if (offset != ::telldir(directory)) ::seekdir(directory, offset);
     std::size_t used = 0;
@@ -328,7 +345,7 @@ void on_readdir(fuse_req_t request, fuse_ino_t, std::size_t size, off_t offset, 
 }
 
 void on_releasedir(fuse_req_t request, fuse_ino_t, fuse_file_info* info) {
-  ::closedir(reinterpret_cast<DIR*>(info->fh));
+  delete directory_of(*info);
   fuse_reply_err(request, 0);
 }
 

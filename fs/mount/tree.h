@@ -40,6 +40,7 @@ struct Entry {
   struct stat status {};
   bool cacheable = true;    ///< the kernel may keep name and attributes until it is told otherwise
   bool wants_flush = true;  ///< of a created file, as in Tree::Opened
+  bool uncached = false;    ///< likewise
   BackingId backing = 0;    ///< likewise
 };
 
@@ -90,9 +91,8 @@ class Tree {
   /// `flags`: of open(2), O_EXCL counts. The file is open afterwards.
   Result<Entry> create(std::uint64_t parent, const std::string& name, mode_t mode, int flags,
                        const Requester& who);
-  /// Virtual files must be opened without the kernel's cache.
   struct Opened {
-    bool is_virtual = false;
+    bool uncached = false;    ///< its reads and writes go past the kernel's cache
     bool wants_flush = true;  ///< closing a descriptor is to be reported
     bool is_changed = false;  ///< what the kernel has cached of it is no longer so
     BackingId backing = 0;    ///< the kernel reads and writes this file itself; 0: it asks us

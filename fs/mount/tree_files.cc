@@ -196,6 +196,8 @@ Result<Entry> Tree::create(std::uint64_t parent_id, const std::string& name, mod
   }
   entry.backing = made->backing();
   entry.wants_flush = wants_flush(binding.role);
+  if (binding.role == Role::kJournal && who.caller == Caller::kApplication) made->uncached = true;
+  entry.uncached = made->uncached;
   if (binding.role == Role::kDatabase && who.caller == Caller::kApplication)
     binding.database->application_opened();
   return entry;
@@ -247,7 +249,7 @@ void Tree::open_file(std::uint64_t id, int flags, const Requester& who,
   const bool first = file->io() == nullptr;
   auto opened = file->open(nullptr, passthrough_for(binding));
   if (!opened) return done(opened.error());
-  Opened answer{false, wants_flush(binding.role)};
+  Opened answer{file->uncached, wants_flush(binding.role)};
   answer.backing = file->backing();
   answer.is_changed = file->was_passed_through();
   if (first && binding.role == Role::kWal && who.caller == Caller::kApplication) {

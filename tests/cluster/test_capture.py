@@ -324,3 +324,37 @@ def test_killed_writer_leaves_a_hot_journal_that_the_next_one_rolls_back(cluster
     assert cluster.primary.position(name) == before
     cluster.primary.execute(name, "INSERT INTO t VALUES(7, 8, 9)")
     cluster.check(name)
+
+
+def test_a_journal_takes_one_request_a_write(make_cluster):
+    """SQLite's writes to it begin and end within a page; those to the kernel's cache are cut there."""
+    cluster = make_cluster(replicas=0)
+    primary, name = cluster.primary, "a.db"
+    connection = start(cluster, name, "DELETE")
+    connection.execute("INSERT INTO t VALUES(0, 0, 0)")
+    before = primary.status()["requests"]["write"]
+    for n in range(1, 51):
+        connection.execute("UPDATE t SET a = ?", (n,))
+    # Header, two pages with their number and checksum, the count of pages; then the two pages themselves.
+    assert primary.status()["requests"]["write"] - before <= 50 * 10
+    connection.close()
+
+
+def test_whoever_reads_a_journal_sees_what_was_written_last(cluster, name, tmp_path):
+    """Every way to read it, through handles that stay open: they go past the kernel's cache as the writer does."""
+    connection = start(cluster, name, "PERSIST")
+    journal = cluster.primary.path(name + "-journal")
+    with journal.open("rb", buffering=0) as open_before, (tmp_path / "copy").open("w+b") as copy:
+        for n in range(20):
+            connection.execute("INSERT INTO t VALUES(?, randomblob(900), 0)", (n,))
+            truth = cluster.primary.backing(name + "-journal").read_bytes()
+            assert os.pread(open_before.fileno(), len(truth) + 1, 0) == truth
+            copy.truncate(0)
+            copy.seek(0)
+            offset = 0
+            while sent := os.sendfile(copy.fileno(), open_before.fileno(), offset, len(truth) + 1):
+                offset += sent
+            copy.seek(0)
+            assert copy.read() == truth
+            assert journal.read_bytes() == truth
+    connection.close()
