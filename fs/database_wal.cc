@@ -108,7 +108,10 @@ Result<bool> Database::repeats_committed_frames(File& wal, Bytes bytes, std::uin
 
 Result<void> Database::write_frames(Bytes bytes, std::uint64_t offset) {
   failpoint::reach("wal.frames.before_write");
-  RILL_TRY(wal_->write_at(bytes, offset, kWriteWal));
+  if (auto written = wal_->write_at(bytes, offset, kWriteWal); !written) {
+    scanner_.refuse();  // what it has verified may not be in the file
+    return written;
+  }
   failpoint::reach("wal.frames.after_write");
   return {};
 }

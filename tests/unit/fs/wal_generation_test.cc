@@ -3,13 +3,14 @@
 // dies in the middle of a frame whose rest the file holds already. And a program that is not SQLite writes
 // over the WAL from its header on: what is committed stays.
 #include <gtest/gtest.h>
-#include <sqlite3.h>
 
+#include <cerrno>
 #include <fstream>
 #include <iterator>
 
 #include "fs/sqlite/wal.h"
 #include "unit/fs/captured_sqlite.h"
+#include "unit/support/faulty_file_system.h"
 
 namespace rillfs {
 namespace {
@@ -19,18 +20,18 @@ Buffer content_of(const std::string& path) {
   return Buffer(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
 }
 
+/// One transaction of two frames.
+Buffer wal_of_one_table(const std::string& path) {
+  test::Sqlite db(path);
+  db.run("PRAGMA page_size=4096; PRAGMA journal_mode=WAL; CREATE TABLE t(x)");
+  return content_of(path + "-wal");
+}
+
 }  // namespace
 
 TEST(WalGeneration, HeaderWrittenAgainWithTheSameSaltsBeginsTheChainAnew) {
   test::TemporaryDirectory directory;
-  const std::string source = directory.file("source.db");
-  sqlite3* db = nullptr;
-  ASSERT_EQ(sqlite3_open(source.c_str(), &db), SQLITE_OK);
-  ASSERT_EQ(sqlite3_exec(db, "PRAGMA journal_mode=WAL; CREATE TABLE t(x); INSERT INTO t VALUES(1)", nullptr,
-                         nullptr, nullptr),
-            SQLITE_OK);
-  const Buffer wal = content_of(source + "-wal");
-  sqlite3_close(db);
+  const Buffer wal = wal_of_one_table(directory.file("source.db"));
   ASSERT_GT(wal.size(), sqlite::kWalHeaderSize);
 
   PosixFileSystem files;
@@ -50,6 +51,36 @@ TEST(WalGeneration, HeaderWrittenAgainWithTheSameSaltsBeginsTheChainAnew) {
   ASSERT_TRUE(database->write_wal(wal_file, all.subspan(sqlite::kWalHeaderSize), sqlite::kWalHeaderSize,
                                   Caller::kApplication));
   EXPECT_GE(database->published().txid.value, 1U);
+}
+
+TEST(WalGeneration, FrameWhoseWriteFailedBelongsToNoTransaction) {
+  test::TemporaryDirectory directory;
+  const Buffer wal = wal_of_one_table(directory.file("source.db"));
+  const Bytes all(wal);
+  const std::uint64_t second = sqlite::frame_offset(2, 4096);
+  ASSERT_EQ(wal.size(), sqlite::frame_offset(3, 4096));
+
+  PosixFileSystem below;
+  test::FaultyFileSystem files(below);
+  test::Primary primary(files, directory.file("data"));
+  ASSERT_TRUE(primary.start());
+  ASSERT_TRUE(files.open(primary.tree() + "/a.db", OpenMode::kCreate, "test"));
+  std::shared_ptr<File> wal_file = *files.open(primary.tree() + "/a.db-wal", OpenMode::kCreate, "test");
+  auto database = primary.adopt("a.db");
+  ASSERT_TRUE(database);
+  auto write = [&](std::uint64_t from, std::uint64_t to) {
+    return database->write_wal(wal_file, all.subspan(from, to - from), from, Caller::kApplication);
+  };
+  const std::uint64_t first_page = sqlite::frame_offset(1, 4096) + sqlite::kFrameHeaderSize;
+  ASSERT_TRUE(write(0, first_page));
+  ASSERT_TRUE(write(second, second + sqlite::kFrameHeaderSize));  // it commits: what is before is verified
+  files.fail_nth(0, ENOSPC, "capture: write WAL");
+  EXPECT_FALSE(write(first_page, second));
+  files.stop_failing();
+  ASSERT_TRUE(write(second + sqlite::kFrameHeaderSize, wal.size()));
+  EXPECT_EQ(database->published().txid.value, 0U) << "the first frame's page is not in the file";
+  ASSERT_TRUE(write(first_page, second));
+  EXPECT_EQ(database->published().txid.value, 1U);
 }
 
 TEST(WalGeneration, WriteFromTheHeaderOnCannotReplaceCommittedFrames) {
