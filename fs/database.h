@@ -159,8 +159,10 @@ class Database : public std::enable_shared_from_this<Database> {
   Result<Drained> drain_published(const sqlite::WalIndexHeader& index);
   /// An application waits for the sync of a commit that could not be put into the log, since `why`;
   /// `published` frames were committed before it. Tries once more; else the commit's frames are made none, so
-  /// that nobody takes them for a commit, and `why` is the answer.
-  Result<void> refuse_followed(std::uint32_t published, const Error& why);
+  /// that nobody takes them for a commit, and `why` is the answer. `checkpoints`: the sync may as well be
+  /// that of a checkpoint, beside which another thread of the process commits; then nothing is touched, and
+  /// the database closed if there is such a commit.
+  Result<void> refuse_followed(std::uint32_t published, bool checkpoints, const Error& why);
   /// It cannot be told which commit that is: closed to writers, so that nothing is built on it.
   Result<void> close_in_doubt(const Error& why);
   /// At start, after a daemon that followed the WAL died: takes over what was committed in `wal` and is not
@@ -310,6 +312,8 @@ class Database : public std::enable_shared_from_this<Database> {
   Result<void> settle_before_sync() RILL_REQUIRES(mutex_);
   Result<bool> look_at_generation() RILL_REQUIRES(mutex_);
   Result<void> commit_followed(Look look) RILL_REQUIRES(mutex_);
+  /// In the file, whatever is in the log of it.
+  Result<std::uint32_t> frames_complete_in_wal() RILL_REQUIRES(mutex_);
   void committed_frames_are_gone(const Error& error) RILL_REQUIRES(mutex_);
   Result<void> mark_followed() RILL_REQUIRES(mutex_);
   Result<void> unmark_followed() RILL_REQUIRES(mutex_);
@@ -417,6 +421,8 @@ class Database : public std::enable_shared_from_this<Database> {
   Result<void> remove_unlogged_mark() RILL_REQUIRES(mutex_);
   Result<void> check_claimed_size(const Transaction& transaction) const RILL_REQUIRES(mutex_);
   Result<void> scan_whole_wal() RILL_REQUIRES(mutex_);
+  /// The file beside the database that would be its WAL; null if there is none.
+  std::shared_ptr<File> wal_beside() RILL_REQUIRES(mutex_);
 
   Environment& environment_;
   const std::shared_ptr<File> file_;

@@ -110,6 +110,11 @@ Result<void> Database::write_frames(Bytes bytes, std::uint64_t offset) {
   failpoint::reach("wal.frames.before_write");
   if (auto written = wal_->write_at(bytes, offset, kWriteWal); !written) {
     scanner_.refuse();  // what it has verified may not be in the file
+    if (offset < sqlite::kWalHeaderSize) {
+      // Which generation is in the file now? What is written to it next finds out.
+      scanner_.end();
+      note_unlogged_write();
+    }
     return written;
   }
   failpoint::reach("wal.frames.after_write");

@@ -71,9 +71,15 @@ Environment::PublishedIndex Databases::published_index(Database& database) {
 }
 
 void Databases::ask_wal_index(const std::shared_ptr<Database>& database) {
-  boost::asio::post(workers_, [database] {
-    if (auto caught_up = database->catch_up(); !caught_up)
-      spdlog::error("{}: {}", database->path(), caught_up.error().message);
+  // No worker waits for it: the mount's threads wait for workers themselves.
+  MountWork* work = work_;
+  if (work == nullptr) return;
+  work->read_wal_index(database, [this, database](const auto& index) {
+    if (!index) return;  // none is published, so that nobody takes what follows for committed
+    boost::asio::post(workers_, [database, index = *index] {
+      if (auto drained = database->drain_published(index); !drained)
+        spdlog::error("{}: {}", database->path(), drained.error().message);
+    });
   });
 }
 
@@ -92,7 +98,7 @@ Result<void> Databases::refuse_commit(Database& database, pid_t thread, const Er
   const pid_t asking = process_of(thread);
   if (writer.known && writer.process > 0 && asking != 0 && writer.process != asking) return why;
   if (writer.known && writer.process > 0 && asking != 0)
-    return database.refuse_followed(writer.max_frame, why);
+    return database.refuse_followed(writer.max_frame, writer.checkpointer == asking, why);
   return database.close_in_doubt(why);
 }
 

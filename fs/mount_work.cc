@@ -178,9 +178,14 @@ void MountWork::find_wal_writer(const std::shared_ptr<Database>& database,
     auto shm = apply::Descriptor::open(mounted(database->path()) + "-shm");
     const auto index = shm ? read_index_header(*shm) : std::nullopt;
     if (index) {
-      auto holder = apply::find_conflict(shm->get(), sqlite::kWalWrite, apply::LockMode::kExclusive);
-      writer = {static_cast<bool>(holder), 0, index->max_frame};
-      if (holder && *holder) writer.process = (*holder)->pid > 0 ? (*holder)->pid : -1;
+      auto holder_of = [&](const sqlite::LockRange& lock, pid_t& process) {
+        auto holder = apply::find_conflict(shm->get(), lock, apply::LockMode::kExclusive);
+        if (holder && *holder) process = (*holder)->pid > 0 ? (*holder)->pid : -1;
+        return static_cast<bool>(holder);
+      };
+      writer.max_frame = index->max_frame;
+      writer.known = holder_of(sqlite::kWalWrite, writer.process) &&
+                     holder_of(sqlite::kWalCheckpoint, writer.checkpointer);
     }
     done(writer);
   });

@@ -27,6 +27,7 @@ struct WalWriter {
   bool known = false;           ///< there is a wal-index to ask
   pid_t process = 0;            ///< 0: nobody; -1: somebody who cannot be told
   std::uint32_t max_frame = 0;  ///< published so far
+  pid_t checkpointer = 0;       ///< who holds the lock for checkpoints, as `process`
 };
 
 /// Threads: any may call; the work runs on the mount's threads.

@@ -63,8 +63,16 @@ Result<bool> Database::reconcile_at_start() {
 void Database::content_arrived(std::shared_ptr<File> wal) {
   Lock lock(mutex_);
   if (wal) wal_ = std::move(wal);
+  // One that was there first (`cp -r` takes names as they come) was no database's WAL until now.
+  if (!wal_) wal_ = wal_beside();
   note_unlogged_write();
   look_for_hot_journal();
+}
+
+std::shared_ptr<File> Database::wal_beside() {
+  auto wal = environment_.files.open(environment_.tree_directory() + "/" + info_.path + "-wal",
+                                     OpenMode::kReadWrite, kReconcile);
+  return wal ? std::shared_ptr<File>(std::move(*wal)) : nullptr;
 }
 
 void Database::look_for_hot_journal() {
@@ -110,7 +118,8 @@ Result<void> Database::scan_whole_wal() {
     scanner_.commit(*transaction);
     RILL_ASSIGN(transaction, scanner_.written(view, scanner_.committed_end(), 0));
   }
-  if (scanner_.committed_frames() == 0) scanner_.end();
+  // Frames of an open transaction may be written over before anybody looks again.
+  scanner_.refuse();
   return {};
 }
 
@@ -150,7 +159,7 @@ Result<bool> Database::reconcile_locked() {
     commit = header->size_in_pages(size);
     RILL_TRY(scan_whole_wal());
     if (scanner_.header() && scanner_.page_size() != header->page_size) scanner_.end();
-    if (scanner_.header()) commit = scanner_.size();
+    if (scanner_.header() && scanner_.committed_frames() != 0) commit = scanner_.size();
     // Half copied: the header promises more than there is, in the file and the WAL together.
     for (std::uint64_t n = size / header->page_size + 1; n <= commit.value; ++n) {
       if (!scanner_.frames().contains(Pgno{static_cast<std::uint32_t>(n)}))

@@ -325,6 +325,13 @@ void Tree::moved(Node& new_parent, const std::string& new_name) {
       databases_.reconcile_soon(database);
     }
   }
+  if (databases_.is_primary() && companion_role(new_name, base) == Role::kPlain &&
+      ::faccessat(new_parent.path_fd(), (new_name + "-wal").c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
+    if (auto database = database_at(new_parent, new_name)) {
+      database->content_arrived(nullptr);
+      databases_.reconcile_soon(database);
+    }
+  }
   if (node) bind(node, new_parent, new_name);
 }
 

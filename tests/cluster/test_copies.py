@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 
-from making import arrives, rows_arrive, sample, start
+from making import arrives, rows_arrive, rows_in, sample, start
 from support import run, wait_until
 
 
@@ -145,6 +145,24 @@ def test_database_that_comes_with_its_wal(cluster, name, tmp_path, order, means)
     cluster.primary.execute(name, "INSERT INTO s VALUES(1, 2)")
     rows_arrive(cluster, name, "s", 31)
     cluster.check(name)
+
+
+@pytest.mark.parametrize("means", ["cp", "rename"])
+def test_wal_that_was_there_before_its_database_is_taken_over_before_anybody_opens_it(cluster, name, tmp_path, means):
+    """Only the replica is asked, and the primary is started anew: SQLite's own recovery never runs."""
+    source = live_copy(tmp_path, 30)
+    for end in ("-wal", ""):
+        target = cluster.primary.path(name + end)
+        if means == "cp":
+            run("cp", str(source) + end, target)
+        else:
+            run("cp", str(source) + end, cluster.primary.path(f"other-{name}{end}.tmp"))
+            os.rename(cluster.primary.path(f"other-{name}{end}.tmp"), target)
+    wait_until(lambda: rows_in(cluster.replica, name, "s") == 30, 20, "the rows of the WAL", cluster.logs)
+    cluster.primary.stop()
+    cluster.primary.start()
+    with cluster.primary.sqlite(name) as connection:
+        assert connection.execute("SELECT count(*) FROM s").fetchone() == (30,)
 
 
 def test_wal_renamed_over_the_one_of_a_database(cluster, name, tmp_path):

@@ -62,6 +62,22 @@ TEST_F(DatabaseTail, ACommitIsInTheLogOnceItWasLookedFor) {
   EXPECT_EQ(txid(), before + 5);
 }
 
+TEST_F(DatabaseTail, ReconcileForgetsTheFramesOfAnOpenTransaction) {
+  Sqlite db(vfs_->uri("a.db"));
+  db.run("PRAGMA synchronous=FULL; PRAGMA cache_size=2");
+  // An older generation leaves commit frames far behind.
+  for (int i = 0; i < 60; ++i) db.run("INSERT INTO t(x) VALUES('older')");
+  db.run("PRAGMA wal_checkpoint(RESTART); INSERT INTO t(x) VALUES('newer')");
+  db.run("BEGIN; CREATE TABLE u(x); INSERT INTO u VALUES(zeroblob(60000))");
+  database().content_arrived(nullptr);
+  ASSERT_TRUE(database().reconcile());
+  db.run("ROLLBACK");
+  const std::uint64_t before = txid();
+  db.run("INSERT INTO t(x) VALUES('synced')");
+  EXPECT_EQ(txid(), before + 1);
+  EXPECT_TRUE(database().is_durable(Txid{txid()}));
+}
+
 TEST_F(DatabaseTail, ACommitThatIsSyncedIsInTheLogWhenItReturns) {
   Sqlite db(vfs_->uri("a.db"));
   db.run("PRAGMA synchronous=FULL");

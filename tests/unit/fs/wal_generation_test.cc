@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cerrno>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 
@@ -81,6 +82,47 @@ TEST(WalGeneration, FrameWhoseWriteFailedBelongsToNoTransaction) {
   EXPECT_EQ(database->published().txid.value, 0U) << "the first frame's page is not in the file";
   ASSERT_TRUE(write(first_page, second));
   EXPECT_EQ(database->published().txid.value, 1U);
+}
+
+TEST(WalGeneration, HeaderWhoseWriteFailedLeavesTheGenerationThatIsInTheFile) {
+  test::TemporaryDirectory directory;
+  PosixFileSystem below;
+  test::FaultyFileSystem files(below);
+  test::Primary primary(files, directory.file("data"));
+  ASSERT_TRUE(primary.start());
+  const std::string path = directory.file("source.db");
+  test::Sqlite source(path);
+  source.run("PRAGMA page_size=4096; PRAGMA journal_mode=WAL; CREATE TABLE t(x)");
+  const std::uint64_t first_end = content_of(path + "-wal").size();
+  source.run("INSERT INTO t VALUES(1)");
+  const Buffer wal = content_of(path + "-wal");
+  const Bytes all(wal);
+  std::filesystem::copy_file(path, primary.tree() + "/a.db");
+  std::shared_ptr<File> wal_file = *files.open(primary.tree() + "/a.db-wal", OpenMode::kCreate, "test");
+  auto database = primary.adopt("a.db");
+  ASSERT_TRUE(database);
+  auto write = [&](Bytes bytes, std::uint64_t offset) {
+    return database->write_wal(wal_file, bytes, offset, Caller::kApplication);
+  };
+  ASSERT_TRUE(write(all.first(sqlite::kWalHeaderSize), 0));
+  ASSERT_TRUE(write(all.first(first_end).subspan(sqlite::kWalHeaderSize), sqlite::kWalHeaderSize));
+  const std::uint64_t before = database->published().txid.value;
+  // A checkpoint: everything is in the file, so that a writer may start the WAL anew.
+  for (std::uint32_t n = 1; sqlite::frame_offset(n, 4096) < first_end; ++n) {
+    const Bytes frame = all.subspan(sqlite::frame_offset(n, 4096), sqlite::frame_size(4096));
+    const std::uint64_t page = sqlite::parse_frame_header(frame).pgno.value - 1;
+    ASSERT_TRUE(database->write(frame.subspan(sqlite::kFrameHeaderSize), page * 4096, Caller::kApplication));
+  }
+
+  auto next = *sqlite::parse_wal_header(wal);
+  next.salts.first += 1;
+  const auto header = sqlite::encode_wal_header(next);
+  files.fail_nth(0, EIO, "capture: write WAL");
+  EXPECT_FALSE(write(header, 0));
+  files.stop_failing();
+  // Who comes next finds the old generation in the file, and goes on with it.
+  ASSERT_TRUE(write(all.subspan(first_end), first_end));
+  EXPECT_EQ(database->published().txid.value, before + 1);
 }
 
 TEST(WalGeneration, WriteFromTheHeaderOnCannotReplaceCommittedFrames) {
