@@ -16,6 +16,7 @@ import subprocess
 
 import pytest
 
+from making import rows_in
 from support import SANITIZED, Cluster, end, script, wait_until
 from test_failpoints import MODES, NAMES, ROUNDS, Run, templates  # noqa: F401: a fixture
 
@@ -169,18 +170,19 @@ def test_replica_that_fails_at(call, label, action, mode, templates, clusters): 
 
 
 class SmallDisk:
-    """A node's data directory on a filesystem of its own."""
+    """A node's data directory, or a part of it, on a filesystem of its own."""
 
-    def __init__(self, node, mib):
-        self.node = node
-        node.data.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mib}m", "none", str(node.data)], check=True, timeout=20)
+    def __init__(self, node, mib, below):
+        self.directory = node.data / below
+        self.directory.mkdir(parents=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mib}m", "none", str(self.directory)], check=True,
+                       timeout=20)
 
     def grow(self, mib):
-        subprocess.run(["mount", "-o", f"remount,size={mib}m", str(self.node.data)], check=True, timeout=20)
+        subprocess.run(["mount", "-o", f"remount,size={mib}m", str(self.directory)], check=True, timeout=20)
 
     def clean_up(self):
-        subprocess.run(["umount", "-l", str(self.node.data)], check=True, timeout=20)
+        subprocess.run(["umount", "-l", str(self.directory)], check=True, timeout=20)
 
 
 @pytest.fixture
@@ -188,9 +190,9 @@ def on_small_disk():
     """A cluster, one of whose nodes has little room."""
     made = []
 
-    def make(of, mib, options=()):
+    def make(of, mib, options=(), below="."):
         cluster = Cluster(options=options)
-        made.append((cluster, SmallDisk(getattr(cluster, of), mib)))
+        made.append((cluster, SmallDisk(getattr(cluster, of), mib, below)))
         return (cluster.start(), made[-1][1])
     yield make
     for cluster, disk in made:
@@ -205,6 +207,30 @@ def on_small_disk():
 def insert(connection, n):
     size = 3000 + 37 * (n % 9) + (60000 if n % 5 == 0 else 0)
     connection.execute("INSERT INTO t VALUES(?, randomblob(?))", (n, size))
+
+
+@pytest.mark.deadline(90)
+def test_full_log_under_a_checkpoint_takes_no_commit_of_another_thread_back(on_small_disk):
+    """Both are one process, and locks are a process's: the sync that fails could be that of the open commit."""
+    cluster, disk = on_small_disk("primary", 2, below="dbs")
+    n = 0
+    with cluster.primary.sqlite("a.db") as writer, cluster.primary.sqlite("a.db") as other:
+        writer.execute("PRAGMA journal_mode=WAL")
+        writer.execute("CREATE TABLE t(n INTEGER PRIMARY KEY, b)")
+        for connection in (writer, other):
+            for pragma in ("synchronous=NORMAL", "wal_autocheckpoint=0", "cache_size=5"):
+                connection.execute(f"PRAGMA {pragma}")
+        for n in range(100):  # 4 MB; the log takes less than 2
+            writer.execute("INSERT INTO t VALUES(?, randomblob(40000))", (n,))
+        writer.execute("BEGIN")
+        writer.execute("INSERT INTO t VALUES(100, randomblob(60000))")
+        with pytest.raises(sqlite3.Error):
+            other.execute("PRAGMA wal_checkpoint").fetchall()
+        disk.grow(64)
+        writer.execute("COMMIT")
+        # Before they are closed: what SQLite writes back then would be taken over as content that arrived.
+        wait_until(lambda: rows_in(cluster.replica, "a.db", "t") == 101, 20, "all rows", cluster.logs)
+    cluster.check("a.db")
 
 
 @pytest.mark.parametrize("mode", MODES)
