@@ -308,6 +308,7 @@ def test_replica_that_cannot_keep_up_does_not_hold_the_primarys_log(on_small_dis
 
 
 @pytest.mark.deadline(90)
+@pytest.mark.skipif(SANITIZED, reason="UBSan opens a pipe to look at an object, and takes a failure for a finding")
 def test_too_few_descriptors_refuse_what_is_new_and_lose_nothing(make_cluster):
     cluster = make_cluster()
     primary = cluster.primary
