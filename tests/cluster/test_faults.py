@@ -213,7 +213,8 @@ def insert(connection, n):
 def test_full_log_under_a_checkpoint_takes_no_commit_of_another_thread_back(on_small_disk):
     """Both are one process, and locks are a process's: the sync that fails could be that of the open commit."""
     cluster, disk = on_small_disk("primary", 2, below="dbs")
-    n = 0
+    if cluster.primary.status()["capture"] != "tail":
+        pytest.skip("WALs are not passed through here")  # then each commit is refused itself
     with cluster.primary.sqlite("a.db") as writer, cluster.primary.sqlite("a.db") as other:
         writer.execute("PRAGMA journal_mode=WAL")
         writer.execute("CREATE TABLE t(n INTEGER PRIMARY KEY, b)")
