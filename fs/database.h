@@ -312,8 +312,7 @@ class Database : public std::enable_shared_from_this<Database> {
   Result<void> settle_before_sync() RILL_REQUIRES(mutex_);
   Result<bool> look_at_generation() RILL_REQUIRES(mutex_);
   Result<void> commit_followed(Look look) RILL_REQUIRES(mutex_);
-  /// In the file, whatever is in the log of it.
-  Result<std::uint32_t> frames_complete_in_wal() RILL_REQUIRES(mutex_);
+  Result<void> close_in_doubt_locked(const Error& why) RILL_REQUIRES(mutex_);
   void committed_frames_are_gone(const Error& error) RILL_REQUIRES(mutex_);
   Result<void> mark_followed() RILL_REQUIRES(mutex_);
   Result<void> unmark_followed() RILL_REQUIRES(mutex_);
@@ -421,8 +420,8 @@ class Database : public std::enable_shared_from_this<Database> {
   Result<void> remove_unlogged_mark() RILL_REQUIRES(mutex_);
   Result<void> check_claimed_size(const Transaction& transaction) const RILL_REQUIRES(mutex_);
   Result<void> scan_whole_wal() RILL_REQUIRES(mutex_);
-  /// The file beside the database that would be its WAL; null if there is none.
-  std::shared_ptr<File> wal_beside() RILL_REQUIRES(mutex_);
+  /// The file beside the database that would be its WAL or journal; null if there is none.
+  std::unique_ptr<File> open_beside(const char* suffix, OpenMode mode) RILL_REQUIRES(mutex_);
 
   Environment& environment_;
   const std::shared_ptr<File> file_;

@@ -172,32 +172,16 @@ Result<Database::Drained> Database::drain_published(const sqlite::WalIndexHeader
   return drain_locked(Look::kThorough);
 }
 
-Result<std::uint32_t> Database::frames_complete_in_wal() {
-  WalScanner scanner;
-  scanner.begin(*scanner_.header());
-  const WalView view(*wal_);
-  RILL_ASSIGN(const std::uint64_t size, wal_->size(kFollow));
-  if (size <= sqlite::kWalHeaderSize) return 0U;
-  RILL_ASSIGN(auto found, scanner.written(view, sqlite::kWalHeaderSize, size - sqlite::kWalHeaderSize));
-  while (found) {
-    scanner.commit(*found);
-    RILL_ASSIGN(found, scanner.written(view, scanner.committed_end(), 0));
-  }
-  return scanner.committed_frames();
-}
-
 Result<void> Database::refuse_followed(std::uint32_t published, bool checkpoints, const Error& why) {
   Lock lock(mutex_);
   if (auto drained = drain_locked(Look::kThorough)) return {};
   if (source_ != Source::kTail || !scanner_.header() || scanner_.committed_frames() > published) return why;
   // No commit waits for this sync: it is a checkpoint's, and what stands there is somebody's open
   // transaction.
-  RILL_ASSIGN(const std::uint32_t complete, frames_complete_in_wal());
-  if (complete <= published) return why;
-  if (checkpoints) {
-    fail(Error(why).with("a commit may be in the WAL that could not be put into the log"));
-    return why;
-  }
+  WalScanner in_file;
+  RILL_TRY(in_file.scan(*wal_));
+  if (in_file.committed_frames() <= published) return why;
+  if (checkpoints) return close_in_doubt_locked(why);
   // Where the chain breaks, nothing that follows is a commit for anybody. The next writer begins here.
   const std::uint8_t none[sqlite::kFrameHeaderSize] = {};
   const std::uint64_t offset = sqlite::frame_offset(published + 1, scanner_.page_size());
@@ -211,6 +195,10 @@ Result<void> Database::refuse_followed(std::uint32_t published, bool checkpoints
 
 Result<void> Database::close_in_doubt(const Error& why) {
   Lock lock(mutex_);
+  return close_in_doubt_locked(why);
+}
+
+Result<void> Database::close_in_doubt_locked(const Error& why) {
   fail(Error(why).with("a commit may be in the WAL that could not be put into the log"));
   return why;
 }

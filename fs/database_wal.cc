@@ -122,13 +122,11 @@ Result<void> Database::write_frames(Bytes bytes, std::uint64_t offset) {
 }
 
 Result<void> Database::capture_wal(const WalView& view, Bytes bytes, std::uint64_t offset) {
-  if (scanner_.header()) {
-    RILL_ASSIGN(bool harmless, repeats_committed_frames(*wal_, bytes, offset));
-    if (!harmless) {
-      // Some process works from a wal-index that lacks the last commits: its predecessor was killed before it
-      // could publish them. They are in the log; FLUSH of the dead process's handle has the index rebuilt.
-      return errno_error(EIO, info_.path + ": write over a committed frame of the WAL");
-    }
+  RILL_ASSIGN(bool harmless, repeats_committed_frames(*wal_, bytes, offset));
+  if (!harmless) {
+    // Some process works from a wal-index that lacks the last commits: its predecessor was killed before it
+    // could publish them. They are in the log; FLUSH of the dead process's handle has the index rebuilt.
+    return errno_error(EIO, info_.path + ": write over a committed frame of the WAL");
   }
   RILL_ASSIGN(auto transaction, scanner_.written(view, offset, bytes.size()));
   if (!transaction) return write_frames(bytes, offset);

@@ -64,62 +64,29 @@ void Database::content_arrived(std::shared_ptr<File> wal) {
   Lock lock(mutex_);
   if (wal) wal_ = std::move(wal);
   // One that was there first (`cp -r` takes names as they come) was no database's WAL until now.
-  if (!wal_) wal_ = wal_beside();
+  if (!wal_) wal_ = open_beside("-wal", OpenMode::kReadWrite);
   note_unlogged_write();
   look_for_hot_journal();
 }
 
-std::shared_ptr<File> Database::wal_beside() {
-  auto wal = environment_.files.open(environment_.tree_directory() + "/" + info_.path + "-wal",
-                                     OpenMode::kReadWrite, kReconcile);
-  return wal ? std::shared_ptr<File>(std::move(*wal)) : nullptr;
+std::unique_ptr<File> Database::open_beside(const char* suffix, OpenMode mode) {
+  auto file =
+      environment_.files.open(environment_.tree_directory() + "/" + info_.path + suffix, mode, kReconcile);
+  return file ? std::move(*file) : nullptr;
 }
 
 void Database::look_for_hot_journal() {
   // The file came with a transaction half in it. Until an application has rolled it back, which happens
   // through the mount and is staged like any other, this is no content to take over.
-  const std::string path = environment_.tree_directory() + "/" + info_.path + "-journal";
-  auto journal = environment_.files.open(path, OpenMode::kRead, kReconcile);
+  const auto journal = open_beside("-journal", OpenMode::kRead);
   std::uint8_t start[sqlite::kJournalHeaderSize] = {};
-  if (!journal || !(*journal)->read_exact_at(start, 0, kReconcile)) return;
+  if (!journal || !journal->read_exact_at(start, 0, kReconcile)) return;
   if (sqlite::is_hot_header(start)) journal_hot_ = true;
 }
 
-namespace {
-
-/// Where the frames end: at the first that has no page number, in a hole for example, or where the file does.
-Result<std::uint64_t> end_of_frames(File& wal, std::uint64_t size, std::uint32_t page_size) {
-  std::uint64_t at = sqlite::kWalHeaderSize;
-  for (; at + sqlite::frame_size(page_size) <= size; at += sqlite::frame_size(page_size)) {
-    std::uint8_t header[sqlite::kFrameHeaderSize] = {};
-    RILL_TRY(wal.read_at(header, at, kReconcile));
-    if (sqlite::parse_frame_header(header).pgno.value == 0) break;
-  }
-  return at;
-}
-
-}  // namespace
-
 Result<void> Database::scan_whole_wal() {
+  if (wal_) return scanner_.scan(*wal_);
   scanner_.end();
-  if (!wal_) return {};
-  RILL_ASSIGN(std::uint64_t size, wal_->size(kReconcile));
-  std::uint8_t bytes[sqlite::kWalHeaderSize];
-  RILL_ASSIGN(std::size_t got, wal_->read_at(bytes, 0, kReconcile));
-  auto header =
-      got == sizeof bytes ? sqlite::parse_wal_header(bytes) : make_error(ErrorCode::kCorrupt, "short");
-  if (!header) return {};
-  scanner_.begin(*header);
-  const WalView view(*wal_);
-  RILL_ASSIGN(size, end_of_frames(*wal_, size, header->page_size));
-  RILL_ASSIGN(auto transaction,
-              scanner_.written(view, sqlite::kWalHeaderSize, size - sqlite::kWalHeaderSize));
-  while (transaction) {
-    scanner_.commit(*transaction);
-    RILL_ASSIGN(transaction, scanner_.written(view, scanner_.committed_end(), 0));
-  }
-  // Frames of an open transaction may be written over before anybody looks again.
-  scanner_.refuse();
   return {};
 }
 

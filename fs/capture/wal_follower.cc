@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <utility>
+#include <vector>
 
 #include "replication/base/signals.h"
 
@@ -90,30 +91,43 @@ void WalFollower::stop() {
 
 void WalFollower::run() {
   block_signals();
+  std::optional<Clock::time_point> next;
   while (!stopping_) {
-    wait(next_look());
-    for (const auto& [wal, database] : due()) look_at(wal, database);
+    wait(next);
+    next = look_at_due();
   }
 }
 
-std::optional<WalFollower::Clock::time_point> WalFollower::next_look() {
+std::optional<WalFollower::Clock::time_point> WalFollower::look_at_due() {
   std::optional<Clock::time_point> next;
-  Lock lock(mutex_);
-  for (const auto& [wal, entry] : followed_) {
-    if (entry.watch < 0 && !entry.database.expired()) next = next ? std::min(*next, entry.due) : entry.due;
+  auto or_then = [&next](std::optional<Clock::time_point> then) {
+    if (then) next = next ? std::min(*next, *then) : *then;
+  };
+  std::vector<std::pair<std::uint64_t, std::shared_ptr<Database>>> due;
+  const auto now = Clock::now();
+  {
+    Lock lock(mutex_);
+    for (auto& [wal, entry] : followed_) {
+      if (entry.watch >= 0) continue;
+      if (entry.due > now) {
+        or_then(entry.due);
+      } else if (auto database = entry.database.lock()) {
+        due.emplace_back(wal, std::move(database));
+      }
+    }
+  }
+  for (const auto& [wal, database] : due) {
+    look_at(wal, database);
+    or_then(next_look(wal));
   }
   return next;
 }
 
-std::vector<std::pair<std::uint64_t, std::shared_ptr<Database>>> WalFollower::due() {
-  std::vector<std::pair<std::uint64_t, std::shared_ptr<Database>>> due;
-  const auto now = Clock::now();
+std::optional<WalFollower::Clock::time_point> WalFollower::next_look(std::uint64_t wal) {
   Lock lock(mutex_);
-  for (auto& [wal, entry] : followed_) {
-    if (entry.watch >= 0 || entry.due > now) continue;
-    if (auto database = entry.database.lock()) due.emplace_back(wal, std::move(database));
-  }
-  return due;
+  auto it = followed_.find(wal);
+  if (it == followed_.end() || it->second.watch >= 0) return std::nullopt;
+  return it->second.due;
 }
 
 void WalFollower::wait(std::optional<Clock::time_point> until) {

@@ -17,8 +17,6 @@
 #include <string>
 #include <thread>
 #include <unordered_map>
-#include <utility>
-#include <vector>
 
 #include "fs/database.h"
 #include "replication/base/mutex.h"
@@ -65,8 +63,9 @@ class WalFollower {
   bool watch(std::uint64_t wal, Followed& entry) RILL_REQUIRES(mutex_);
   void unwatch(Followed& entry) RILL_REQUIRES(mutex_);
   void run();
-  std::optional<Clock::time_point> next_look();
-  std::vector<std::pair<std::uint64_t, std::shared_ptr<Database>>> due();
+  /// At those that are due. When the next one is; nothing: only after an event.
+  std::optional<Clock::time_point> look_at_due();
+  std::optional<Clock::time_point> next_look(std::uint64_t wal);
   /// Waits for events, at most until then, and wakes what they are about.
   void wait(std::optional<Clock::time_point> until);
   void look_at(std::uint64_t wal, const std::shared_ptr<Database>& database);

@@ -65,6 +65,41 @@ void WalScanner::end() {
   size_ = Pgno{};
 }
 
+namespace {
+
+/// Where the frames end: at the first that has no page number, in a hole for example, or where the file does.
+Result<std::uint64_t> end_of_frames(File& wal, std::uint64_t size, std::uint32_t page_size) {
+  std::uint64_t at = sqlite::kWalHeaderSize;
+  for (; at + sqlite::frame_size(page_size) <= size; at += sqlite::frame_size(page_size)) {
+    std::uint8_t header[sqlite::kFrameHeaderSize] = {};
+    RILL_TRY(wal.read_at(header, at, kScan));
+    if (sqlite::parse_frame_header(header).pgno.value == 0) break;
+  }
+  return at;
+}
+
+}  // namespace
+
+Result<void> WalScanner::scan(File& wal) {
+  end();
+  RILL_ASSIGN(std::uint64_t size, wal.size(kScan));
+  std::uint8_t bytes[sqlite::kWalHeaderSize];
+  RILL_ASSIGN(const std::size_t got, wal.read_at(bytes, 0, kScan));
+  if (got < sizeof bytes) return {};
+  auto header = sqlite::parse_wal_header(bytes);
+  if (!header) return {};
+  begin(*header);
+  const WalView view(wal);
+  RILL_ASSIGN(size, end_of_frames(wal, size, page_size()));
+  RILL_ASSIGN(auto transaction, written(view, sqlite::kWalHeaderSize, size - sqlite::kWalHeaderSize));
+  while (transaction) {
+    commit(*transaction);
+    RILL_ASSIGN(transaction, written(view, committed_end(), 0));
+  }
+  refuse();  // open frames may be written over before anybody looks again
+  return {};
+}
+
 std::uint64_t WalScanner::committed_end() const {
   return header_ ? sqlite::frame_offset(committed_.frame + 1, header_->page_size) : 0;
 }

@@ -69,6 +69,9 @@ class WalScanner {
   void begin(const sqlite::WalHeader& header);
   /// There is no WAL any more.
   void end();
+  /// Begins anew with what the whole file has: its complete transactions are committed, open frames
+  /// forgotten. Without a header in it there is no WAL.
+  Result<void> scan(File& wal);
   const std::optional<sqlite::WalHeader>& header() const { return header_; }
 
   /// Bytes [offset, offset + size) have been written or are about to be; `view` shows the WAL with them.

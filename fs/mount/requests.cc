@@ -191,14 +191,18 @@ void on_link(fuse_req_t request, fuse_ino_t id, fuse_ino_t new_parent, const cha
          [&] { reply(request, context(request).tree.make_link(id, new_parent, new_name)); });
 }
 
+void describe(const Opened& opened, fuse_file_info& info) {
+  info.direct_io = opened.uncached ? 1 : 0;
+  info.keep_cache = opened.uncached || opened.is_changed ? 0 : 1;
+  info.noflush = opened.wants_flush ? 0 : 1;
+  if (opened.backing != 0) answer_with_backing(info, opened.backing);
+}
+
 void answer_open(fuse_req_t request, fuse_ino_t id, Caller caller, fuse_file_info answer,
-                 const Result<Tree::Opened>& opened) {
+                 const Result<Opened>& opened) {
   require_device();
   if (!opened) return void(fuse_reply_err(request, to_errno(opened.error())));
-  answer.direct_io = opened->uncached ? 1 : 0;
-  answer.keep_cache = opened->uncached || opened->is_changed ? 0 : 1;
-  answer.noflush = opened->wants_flush ? 0 : 1;
-  if (opened->backing != 0) answer_with_backing(answer, opened->backing);
+  describe(*opened, answer);
   Tree& tree = context(request).tree;  // the request is gone after its reply
   // The caller was interrupted: the kernel will send no RELEASE.
   if (fuse_reply_open(request, &answer) == -ENOENT) tree.release(id, caller);
@@ -209,10 +213,10 @@ void on_open(fuse_req_t request, fuse_ino_t id, fuse_file_info* info) {
     const Requester who = requester(request);
     fuse_file_info answer = *info;
     answer.fh = who.caller == Caller::kDaemon ? kDaemonHandle : 0;
-    context(request).tree.open_file(
-        id, info->flags, who, [request, id, caller = who.caller, answer](const Result<Tree::Opened>& opened) {
-          answer_open(request, id, caller, answer, opened);
-        });
+    context(request).tree.open_file(id, info->flags, who,
+                                    [request, id, caller = who.caller, answer](const Result<Opened>& opened) {
+                                      answer_open(request, id, caller, answer, opened);
+                                    });
   });
 }
 
@@ -222,10 +226,7 @@ void on_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t m
     auto entry = context(request).tree.create(parent, name, mode, info->flags, who);
     if (!entry) return void(fuse_reply_err(request, to_errno(entry.error())));
     info->fh = who.caller == Caller::kDaemon ? kDaemonHandle : 0;
-    info->direct_io = entry->uncached ? 1 : 0;
-    info->keep_cache = entry->uncached ? 0 : 1;
-    info->noflush = entry->wants_flush ? 0 : 1;
-    if (entry->backing != 0) answer_with_backing(*info, entry->backing);
+    describe(entry->opened, *info);
     fuse_entry_param param = entry_param(*entry);
     Tree& tree = context(request).tree;
     // The caller was interrupted: the kernel will send neither RELEASE nor FORGET.

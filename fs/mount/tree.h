@@ -34,14 +34,20 @@ struct Requester {
   gid_t gid = 0;
 };
 
+/// How the kernel is to use a handle.
+struct Opened {
+  bool uncached = false;    ///< its reads and writes go past the kernel's cache
+  bool wants_flush = true;  ///< closing a descriptor is to be reported
+  bool is_changed = false;  ///< what the kernel has cached of it is no longer so
+  BackingId backing = 0;    ///< the kernel reads and writes this file itself; 0: it asks us
+};
+
 /// What a name leads to. `id` 0: nothing, and the kernel may remember that.
 struct Entry {
   std::uint64_t id = 0;
   struct stat status {};
-  bool cacheable = true;    ///< the kernel may keep name and attributes until it is told otherwise
-  bool wants_flush = true;  ///< of a created file, as in Tree::Opened
-  bool uncached = false;    ///< likewise
-  BackingId backing = 0;    ///< likewise
+  bool cacheable = true;  ///< the kernel may keep name and attributes until it is told otherwise
+  Opened opened;          ///< of a created file
 };
 
 /// Which attributes to change; absent ones stay.
@@ -91,12 +97,6 @@ class Tree {
   /// `flags`: of open(2), O_EXCL counts. The file is open afterwards.
   Result<Entry> create(std::uint64_t parent, const std::string& name, mode_t mode, int flags,
                        const Requester& who);
-  struct Opened {
-    bool uncached = false;    ///< its reads and writes go past the kernel's cache
-    bool wants_flush = true;  ///< closing a descriptor is to be reported
-    bool is_changed = false;  ///< what the kernel has cached of it is no longer so
-    BackingId backing = 0;    ///< the kernel reads and writes this file itself; 0: it asks us
-  };
   /// The replica may have to prepare the database's WAL and wal-index first: `done` is called once, from this
   /// or another thread.
   void open_file(std::uint64_t id, int flags, const Requester& who, std::function<void(Result<Opened>)> done);
@@ -161,6 +161,7 @@ class Tree {
   Result<void> refuse_exchange(const Node& parent, const std::string& name, const Node& new_parent,
                                const std::string& new_name);
   void moved(Node& new_parent, const std::string& new_name);
+  void take_over_moved(Node& parent, const std::string& name);
 
   Databases& databases_;
   Passthrough& passthrough_;

@@ -194,10 +194,8 @@ Result<Entry> Tree::create(std::uint64_t parent_id, const std::string& name, mod
   if (binding.role == Role::kWal) {
     RILL_TRY(choose_source(*made, *binding.database, io));
   }
-  entry.backing = made->backing();
-  entry.wants_flush = wants_flush(binding.role);
   if (binding.role == Role::kJournal && who.caller == Caller::kApplication) made->uncached = true;
-  entry.uncached = made->uncached;
+  entry.opened = {made->uncached, wants_flush(binding.role), false, made->backing()};
   if (binding.role == Role::kDatabase && who.caller == Caller::kApplication)
     binding.database->application_opened();
   return entry;
@@ -249,9 +247,7 @@ void Tree::open_file(std::uint64_t id, int flags, const Requester& who,
   const bool first = file->io() == nullptr;
   auto opened = file->open(nullptr, passthrough_for(binding));
   if (!opened) return done(opened.error());
-  Opened answer{file->uncached, wants_flush(binding.role)};
-  answer.backing = file->backing();
-  answer.is_changed = file->was_passed_through();
+  Opened answer{file->uncached, wants_flush(binding.role), file->was_passed_through(), file->backing()};
   if (first && binding.role == Role::kWal && who.caller == Caller::kApplication) {
     auto captured = binding.database->capture_left_behind();
     auto mended = captured ? binding.database->mend_wal(**opened) : captured.error();

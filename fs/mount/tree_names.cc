@@ -310,28 +310,32 @@ Result<void> Tree::rename(std::uint64_t parent_id, const std::string& name, std:
   return {};
 }
 
+void Tree::take_over_moved(Node& parent, const std::string& name) {
+  // A WAL that arrives brings content that no transaction announced, and so may one that lies there already.
+  std::string base;
+  const Role role = companion_role(name, base);
+  std::shared_ptr<Database> database;
+  std::shared_ptr<File> wal;
+  if (role == Role::kWal) {
+    database = database_for_companion(parent, base);
+    const int fd = database ? ::openat(parent.path_fd(), name.c_str(), O_RDWR | O_CLOEXEC) : -1;
+    if (fd >= 0) wal = adopt_file(fd, name);
+  } else if (role == Role::kPlain &&
+             ::faccessat(parent.path_fd(), (name + "-wal").c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
+    database = database_at(parent, name);
+  }
+  if (!database) return;
+  database->content_arrived(std::move(wal));
+  databases_.reconcile_soon(database);
+}
+
 void Tree::moved(Node& new_parent, const std::string& new_name) {
   struct stat status {};
   if (::fstatat(new_parent.path_fd(), new_name.c_str(), &status, AT_SYMLINK_NOFOLLOW) < 0) return;
   auto node = nodes_->find(status.st_ino);
   if (node) node->set_place({new_parent.id(), new_name});
   if (S_ISDIR(status.st_mode)) return;
-  // A companion that arrives by rename brings content that no transaction announced.
-  std::string base;
-  if (databases_.is_primary() && companion_role(new_name, base) == Role::kWal) {
-    if (auto database = database_for_companion(new_parent, base)) {
-      int fd = ::openat(new_parent.path_fd(), new_name.c_str(), O_RDWR | O_CLOEXEC);
-      database->content_arrived(fd < 0 ? nullptr : adopt_file(fd, new_name));
-      databases_.reconcile_soon(database);
-    }
-  }
-  if (databases_.is_primary() && companion_role(new_name, base) == Role::kPlain &&
-      ::faccessat(new_parent.path_fd(), (new_name + "-wal").c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
-    if (auto database = database_at(new_parent, new_name)) {
-      database->content_arrived(nullptr);
-      databases_.reconcile_soon(database);
-    }
-  }
+  if (databases_.is_primary()) take_over_moved(new_parent, new_name);
   if (node) bind(node, new_parent, new_name);
 }
 

@@ -129,11 +129,8 @@ def live_copy(directory, rows):
     return copies / "a.db"
 
 
-@pytest.mark.parametrize("order", ["database first", "WAL first"])
-@pytest.mark.parametrize("means", ["cp", "rename"])
-def test_database_that_comes_with_its_wal(cluster, name, tmp_path, order, means):
-    source = live_copy(tmp_path, 30)
-    ends = ["", "-wal"] if order == "database first" else ["-wal", ""]
+def bring(cluster, source, name, ends, means):
+    """The files of a database, one after the other, into the primary's mount."""
     for end in ends:
         target = cluster.primary.path(name + end)
         if means == "cp":
@@ -141,6 +138,13 @@ def test_database_that_comes_with_its_wal(cluster, name, tmp_path, order, means)
         else:
             run("cp", str(source) + end, cluster.primary.path(f"unpacked-{name}.zip{end}"))
             os.rename(cluster.primary.path(f"unpacked-{name}.zip{end}"), target)
+
+
+@pytest.mark.parametrize("order", ["database first", "WAL first"])
+@pytest.mark.parametrize("means", ["cp", "rename"])
+def test_database_that_comes_with_its_wal(cluster, name, tmp_path, order, means):
+    source = live_copy(tmp_path, 30)
+    bring(cluster, source, name, ["", "-wal"] if order == "database first" else ["-wal", ""], means)
     rows_arrive(cluster, name, "s", 30)
     cluster.primary.execute(name, "INSERT INTO s VALUES(1, 2)")
     rows_arrive(cluster, name, "s", 31)
@@ -151,13 +155,7 @@ def test_database_that_comes_with_its_wal(cluster, name, tmp_path, order, means)
 def test_wal_that_was_there_before_its_database_is_taken_over_before_anybody_opens_it(cluster, name, tmp_path, means):
     """Only the replica is asked, and the primary is started anew: SQLite's own recovery never runs."""
     source = live_copy(tmp_path, 30)
-    for end in ("-wal", ""):
-        target = cluster.primary.path(name + end)
-        if means == "cp":
-            run("cp", str(source) + end, target)
-        else:
-            run("cp", str(source) + end, cluster.primary.path(f"other-{name}{end}.tmp"))
-            os.rename(cluster.primary.path(f"other-{name}{end}.tmp"), target)
+    bring(cluster, source, name, ["-wal", ""], means)
     wait_until(lambda: rows_in(cluster.replica, name, "s") == 30, 20, "the rows of the WAL", cluster.logs)
     cluster.primary.stop()
     cluster.primary.start()

@@ -6,8 +6,6 @@
 
 #include <cerrno>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 
 #include "fs/sqlite/wal.h"
 #include "unit/fs/captured_sqlite.h"
@@ -16,148 +14,129 @@
 namespace rillfs {
 namespace {
 
-Buffer content_of(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return Buffer(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
-}
-
 /// One transaction of two frames.
 Buffer wal_of_one_table(const std::string& path) {
   test::Sqlite db(path);
   db.run("PRAGMA page_size=4096; PRAGMA journal_mode=WAL; CREATE TABLE t(x)");
-  return content_of(path + "-wal");
+  return test::read_all(path + "-wal");
 }
+
+/// A primary on a file system that can fail; writes come from SQLite through a VFS, or from the test itself.
+class WalGeneration : public testing::Test {
+ protected:
+  void SetUp() override { ASSERT_TRUE(primary_.start()); }
+  std::string path(const std::string& name) const { return primary_.tree() + "/" + name; }
+  /// a.db, as it lies there, with a WAL of which nothing has been written.
+  void adopt() {
+    wal_file_ = *files_.open(path("a.db-wal"), OpenMode::kCreate, "test");
+    database_ = primary_.adopt("a.db");
+    ASSERT_TRUE(database_);
+  }
+  void make_empty() {
+    ASSERT_TRUE(files_.open(path("a.db"), OpenMode::kCreate, "test"));
+    adopt();
+  }
+  Result<void> write(Bytes bytes, std::uint64_t offset) {
+    return database_->write_wal(wal_file_, bytes, offset, Caller::kApplication);
+  }
+  /// These bytes of `wal`, where they lie in it.
+  Result<void> write(const Buffer& wal, std::uint64_t from, std::uint64_t to) {
+    return write(Bytes(wal).subspan(from, to - from), from);
+  }
+  std::uint64_t txid() const { return database_->published().txid.value; }
+
+  test::TemporaryDirectory directory_;
+  PosixFileSystem below_;
+  test::FaultyFileSystem files_{below_};
+  test::Primary primary_{files_, directory_.file("data")};
+  std::shared_ptr<File> wal_file_;
+  std::shared_ptr<Database> database_;
+};
 
 }  // namespace
 
-TEST(WalGeneration, HeaderWrittenAgainWithTheSameSaltsBeginsTheChainAnew) {
-  test::TemporaryDirectory directory;
-  const Buffer wal = wal_of_one_table(directory.file("source.db"));
+TEST_F(WalGeneration, HeaderWrittenAgainWithTheSameSaltsBeginsTheChainAnew) {
+  const Buffer wal = wal_of_one_table(directory_.file("source.db"));
   ASSERT_GT(wal.size(), sqlite::kWalHeaderSize);
-
-  PosixFileSystem files;
-  test::Primary primary(files, directory.file("data"));
-  ASSERT_TRUE(primary.start());
-  ASSERT_TRUE(files.open(primary.tree() + "/a.db", OpenMode::kCreate, "test"));
-  std::shared_ptr<File> wal_file = *files.open(primary.tree() + "/a.db-wal", OpenMode::kCreate, "test");
-  auto database = primary.adopt("a.db");
-  ASSERT_TRUE(database);
+  make_empty();
 
   auto other = *sqlite::parse_wal_header(wal);
   other.checkpoint_sequence += 7;
-  const auto first = sqlite::encode_wal_header(other);
-  ASSERT_TRUE(database->write_wal(wal_file, first, 0, Caller::kApplication));
-  const Bytes all(wal);
-  ASSERT_TRUE(database->write_wal(wal_file, all.first(sqlite::kWalHeaderSize), 0, Caller::kApplication));
-  ASSERT_TRUE(database->write_wal(wal_file, all.subspan(sqlite::kWalHeaderSize), sqlite::kWalHeaderSize,
-                                  Caller::kApplication));
-  EXPECT_GE(database->published().txid.value, 1U);
+  ASSERT_TRUE(write(sqlite::encode_wal_header(other), 0));
+  ASSERT_TRUE(write(wal, 0, sqlite::kWalHeaderSize));
+  ASSERT_TRUE(write(wal, sqlite::kWalHeaderSize, wal.size()));
+  EXPECT_GE(txid(), 1U);
 }
 
-TEST(WalGeneration, FrameWhoseWriteFailedBelongsToNoTransaction) {
-  test::TemporaryDirectory directory;
-  const Buffer wal = wal_of_one_table(directory.file("source.db"));
-  const Bytes all(wal);
+TEST_F(WalGeneration, FrameWhoseWriteFailedBelongsToNoTransaction) {
+  const Buffer wal = wal_of_one_table(directory_.file("source.db"));
+  const std::uint64_t first_page = sqlite::frame_offset(1, 4096) + sqlite::kFrameHeaderSize;
   const std::uint64_t second = sqlite::frame_offset(2, 4096);
   ASSERT_EQ(wal.size(), sqlite::frame_offset(3, 4096));
+  make_empty();
 
-  PosixFileSystem below;
-  test::FaultyFileSystem files(below);
-  test::Primary primary(files, directory.file("data"));
-  ASSERT_TRUE(primary.start());
-  ASSERT_TRUE(files.open(primary.tree() + "/a.db", OpenMode::kCreate, "test"));
-  std::shared_ptr<File> wal_file = *files.open(primary.tree() + "/a.db-wal", OpenMode::kCreate, "test");
-  auto database = primary.adopt("a.db");
-  ASSERT_TRUE(database);
-  auto write = [&](std::uint64_t from, std::uint64_t to) {
-    return database->write_wal(wal_file, all.subspan(from, to - from), from, Caller::kApplication);
-  };
-  const std::uint64_t first_page = sqlite::frame_offset(1, 4096) + sqlite::kFrameHeaderSize;
-  ASSERT_TRUE(write(0, first_page));
-  ASSERT_TRUE(write(second, second + sqlite::kFrameHeaderSize));  // it commits: what is before is verified
-  files.fail_nth(0, ENOSPC, "capture: write WAL");
-  EXPECT_FALSE(write(first_page, second));
-  files.stop_failing();
-  ASSERT_TRUE(write(second + sqlite::kFrameHeaderSize, wal.size()));
-  EXPECT_EQ(database->published().txid.value, 0U) << "the first frame's page is not in the file";
-  ASSERT_TRUE(write(first_page, second));
-  EXPECT_EQ(database->published().txid.value, 1U);
+  ASSERT_TRUE(write(wal, 0, first_page));
+  ASSERT_TRUE(write(wal, second, second + sqlite::kFrameHeaderSize));  // it commits: the first is verified
+  files_.fail_nth(0, ENOSPC, "capture: write WAL");
+  EXPECT_FALSE(write(wal, first_page, second));
+  files_.stop_failing();
+  ASSERT_TRUE(write(wal, second + sqlite::kFrameHeaderSize, wal.size()));
+  EXPECT_EQ(txid(), 0U) << "the first frame's page is not in the file";
+  ASSERT_TRUE(write(wal, first_page, second));
+  EXPECT_EQ(txid(), 1U);
 }
 
-TEST(WalGeneration, HeaderWhoseWriteFailedLeavesTheGenerationThatIsInTheFile) {
-  test::TemporaryDirectory directory;
-  PosixFileSystem below;
-  test::FaultyFileSystem files(below);
-  test::Primary primary(files, directory.file("data"));
-  ASSERT_TRUE(primary.start());
-  const std::string path = directory.file("source.db");
-  test::Sqlite source(path);
+TEST_F(WalGeneration, HeaderWhoseWriteFailedLeavesTheGenerationThatIsInTheFile) {
+  test::Sqlite source(directory_.file("source.db"));
   source.run("PRAGMA page_size=4096; PRAGMA journal_mode=WAL; CREATE TABLE t(x)");
-  const std::uint64_t first_end = content_of(path + "-wal").size();
+  const std::uint64_t first_end = test::read_all(directory_.file("source.db-wal")).size();
   source.run("INSERT INTO t VALUES(1)");
-  const Buffer wal = content_of(path + "-wal");
-  const Bytes all(wal);
-  std::filesystem::copy_file(path, primary.tree() + "/a.db");
-  std::shared_ptr<File> wal_file = *files.open(primary.tree() + "/a.db-wal", OpenMode::kCreate, "test");
-  auto database = primary.adopt("a.db");
-  ASSERT_TRUE(database);
-  auto write = [&](Bytes bytes, std::uint64_t offset) {
-    return database->write_wal(wal_file, bytes, offset, Caller::kApplication);
-  };
-  ASSERT_TRUE(write(all.first(sqlite::kWalHeaderSize), 0));
-  ASSERT_TRUE(write(all.first(first_end).subspan(sqlite::kWalHeaderSize), sqlite::kWalHeaderSize));
-  const std::uint64_t before = database->published().txid.value;
+  const Buffer wal = test::read_all(directory_.file("source.db-wal"));
+  std::filesystem::copy_file(directory_.file("source.db"), path("a.db"));
+  adopt();
+  ASSERT_TRUE(write(wal, 0, sqlite::kWalHeaderSize));
+  ASSERT_TRUE(write(wal, sqlite::kWalHeaderSize, first_end));
+  const std::uint64_t before = txid();
   // A checkpoint: everything is in the file, so that a writer may start the WAL anew.
   for (std::uint32_t n = 1; sqlite::frame_offset(n, 4096) < first_end; ++n) {
-    const Bytes frame = all.subspan(sqlite::frame_offset(n, 4096), sqlite::frame_size(4096));
+    const Bytes frame = Bytes(wal).subspan(sqlite::frame_offset(n, 4096), sqlite::frame_size(4096));
     const std::uint64_t page = sqlite::parse_frame_header(frame).pgno.value - 1;
-    ASSERT_TRUE(database->write(frame.subspan(sqlite::kFrameHeaderSize), page * 4096, Caller::kApplication));
+    ASSERT_TRUE(database_->write(frame.subspan(sqlite::kFrameHeaderSize), page * 4096, Caller::kApplication));
   }
 
   auto next = *sqlite::parse_wal_header(wal);
   next.salts.first += 1;
-  const auto header = sqlite::encode_wal_header(next);
-  files.fail_nth(0, EIO, "capture: write WAL");
-  EXPECT_FALSE(write(header, 0));
-  files.stop_failing();
+  files_.fail_nth(0, EIO, "capture: write WAL");
+  EXPECT_FALSE(write(sqlite::encode_wal_header(next), 0));
+  files_.stop_failing();
   // Who comes next finds the old generation in the file, and goes on with it.
-  ASSERT_TRUE(write(all.subspan(first_end), first_end));
-  EXPECT_EQ(database->published().txid.value, before + 1);
+  ASSERT_TRUE(write(wal, first_end, wal.size()));
+  EXPECT_EQ(txid(), before + 1);
 }
 
-TEST(WalGeneration, WriteFromTheHeaderOnCannotReplaceCommittedFrames) {
-  test::TemporaryDirectory directory;
-  PosixFileSystem files;
-  test::Primary primary(files, directory.file("data"));
-  ASSERT_TRUE(primary.start());
-  test::CapturingVfs vfs(primary);
+TEST_F(WalGeneration, WriteFromTheHeaderOnCannotReplaceCommittedFrames) {
+  test::CapturingVfs vfs(primary_);
   test::Sqlite db(vfs.uri("a.db"));
   db.run(
       "PRAGMA page_size=4096; PRAGMA journal_mode=WAL; CREATE TABLE t(x); INSERT INTO t VALUES('committed')");
-  const std::string path = primary.tree() + "/a.db-wal";
-  std::shared_ptr<File> wal_file = *files.open(path, OpenMode::kReadWrite, "test");
-  const Buffer wal = content_of(path);
+  const Buffer wal = test::read_all(path("a.db-wal"));
+  adopt();
 
   for (const std::size_t offset : {0U, 31U}) {
     Buffer other(wal.begin() + static_cast<std::ptrdiff_t>(offset), wal.end());
-    auto database = primary.database("a.db");
-    EXPECT_TRUE(database->write_wal(wal_file, other, offset, Caller::kApplication)) << "the same again";
+    EXPECT_TRUE(write(other, offset)) << "the same again";
     other.back() ^= 1;
-    auto written = database->write_wal(wal_file, other, offset, Caller::kApplication);
+    auto written = write(other, offset);
     ASSERT_FALSE(written) << "from " << offset;
     EXPECT_EQ(written.error().errno_value, EIO);
-    EXPECT_EQ(content_of(path), wal);
+    EXPECT_EQ(test::read_all(path("a.db-wal")), wal);
   }
   db.run("INSERT INTO t VALUES('next')");
   EXPECT_EQ(db.number("SELECT count(*) FROM t"), 2);
 }
 
-TEST(WalGeneration, FrameThatAnOlderGenerationMakesWholeIsCommitted) {
-  test::TemporaryDirectory directory;
-  PosixFileSystem files;
-  test::Primary primary(files, directory.file("data"));
-  ASSERT_TRUE(primary.start());
-  test::CapturingVfs vfs(primary);
+TEST_F(WalGeneration, FrameThatAnOlderGenerationMakesWholeIsCommitted) {
+  test::CapturingVfs vfs(primary_);
   {
     test::Sqlite db(vfs.uri("a.db"));
     // The long row fills the end of the table's page, which each of the others leaves as it is.
@@ -169,20 +148,20 @@ TEST(WalGeneration, FrameThatAnOlderGenerationMakesWholeIsCommitted) {
     EXPECT_NE(db.try_run("INSERT INTO t VALUES(3, 'new')"), SQLITE_OK);
     ASSERT_TRUE(vfs.dead);
   }
-  auto database = primary.database("a.db");
-  const std::uint64_t before = database->published().txid.value;
-  ASSERT_TRUE(database->capture_left_behind());
-  EXPECT_EQ(database->published().txid.value, before + 1);
-  ASSERT_TRUE(database->capture_left_behind());
-  EXPECT_EQ(database->published().txid.value, before + 1);
+  adopt();
+  const std::uint64_t before = txid();
+  ASSERT_TRUE(database_->capture_left_behind());
+  EXPECT_EQ(txid(), before + 1);
+  ASSERT_TRUE(database_->capture_left_behind());
+  EXPECT_EQ(txid(), before + 1);
 
   vfs.dead = false;
   vfs.dies_after = 0;
-  std::filesystem::remove(primary.tree() + "/a.db-shm");  // as the first opener empties it
+  std::filesystem::remove(path("a.db-shm"));  // as the first opener empties it
   test::Sqlite db(vfs.uri("a.db"));
   EXPECT_EQ(db.number("SELECT count(*) FROM t"), 3);  // what SQLite's recovery finds
   db.run("INSERT INTO t VALUES(4, 'next')");
-  EXPECT_EQ(database->published().txid.value, before + 2);
+  EXPECT_EQ(txid(), before + 2);
 }
 
 }  // namespace rillfs
