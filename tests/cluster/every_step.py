@@ -15,6 +15,8 @@ import sqlite3
 import sys
 import time
 
+from allowance import Allowance
+
 NAMES = ["main.db", "second.db", "old.db", "victim.db", "dropped.db", "copied.db"]
 LARGE = 90  # a transaction larger than what is made in memory
 ROWS = {LARGE: 5}
@@ -156,9 +158,9 @@ class Application:
                 file.truncate()
                 file.flush()
         self.attempt(f"copy {name}", run)
-        deadline = time.monotonic() + 15
+        allowance = Allowance(15)
         while self.position(name) == before:
-            if time.monotonic() > deadline:
+            if allowance.used_up():
                 self.say("error", f"copy {name}", "NONE", "was not taken over")
                 sys.exit(4)
             time.sleep(0.01)

@@ -20,6 +20,8 @@ import sys
 import tempfile
 import time
 
+from allowance import Allowance
+
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 RILLFS = os.environ.get("RILLFS", str(ROOT / "build" / "rillfs"))
@@ -53,13 +55,13 @@ watch = Watch()
 
 def wait_until(predicate, timeout=10.0, what="the condition", detail=None):
     """Returns what `predicate` returned once it is true. `detail()` is added to the failure."""
-    deadline = time.monotonic() + timeout
+    allowance = Allowance(timeout)
     pause = 0.001
     while True:
         value = predicate()
         if value:
             return value
-        if time.monotonic() > deadline:
+        if allowance.used_up():
             more = f": {detail()}" if detail else ""
             raise AssertionError(f"waited {timeout} s in vain for {what}{more}")
         time.sleep(pause)

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 
 import pytest
 
@@ -17,7 +16,7 @@ def fill(cluster, name="x.db", rows=50):
             connection.execute("INSERT INTO t VALUES(?, randomblob(1000))", (i,))
 
 
-def test_clean_restart_is_quick_replays_nothing_and_keeps_the_position(make_cluster):
+def test_clean_restart_replays_nothing_and_keeps_the_position(make_cluster):
     cluster = make_cluster()
     cluster.primary.execute("x.db", *CREATE)
     fill(cluster)
@@ -25,9 +24,7 @@ def test_clean_restart_is_quick_replays_nothing_and_keeps_the_position(make_clus
     for node in reversed(cluster.nodes):
         assert node.stop() == 0
     cluster.check_stopped("x.db")
-    begun = time.monotonic()
     cluster.primary.start()
-    assert time.monotonic() - begun < 3
     cluster.replica.start()
     for node in cluster.nodes:
         assert "replayed" not in node.log(), node.log()

@@ -19,18 +19,26 @@ import select
 import signal
 import subprocess
 import sys
-import time
+
+from allowance import Allowance
+
+
+def read(path):
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()
 
 
 def describe(pid):
     """Where the threads of a process are, for the report of a hang."""
     lines = []
     try:
-        for task in sorted(os.listdir(f"/proc/{pid}/task")):
-            wchan = open(f"/proc/{pid}/task/{task}/wchan").read() or "running"
-            syscall = open(f"/proc/{pid}/task/{task}/syscall").read().split(" ")[0]
-            state = open(f"/proc/{pid}/task/{task}/stat").read().rsplit(")", 1)[1].split()[0]
-            lines.append(f"    thread {task}: {state} {wchan} syscall {syscall}")
+        for task in sorted(os.listdir(f"/proc/{pid}/task"), key=int):
+            of = f"/proc/{pid}/task/{task}"
+            fields = read(f"{of}/stat").rsplit(")", 1)[1].split()
+            syscall = read(f"{of}/syscall").split(" ")[0]
+            stack = [line.split()[1].split("+")[0] for line in read(f"{of}/stack").splitlines()]
+            lines.append(f"    thread {task}: {fields[0]} syscall {syscall}, {fields[11]}+{fields[12]} ticks, "
+                         f"in {' < '.join(stack[:8]) or 'user mode'}")
     except OSError as error:
         lines.append(f"    {error}")
     return "\n".join(lines)
@@ -44,7 +52,7 @@ class Watchdog:
     def __init__(self):
         self.mounts = {}  # pid of a daemon -> mountpoint
         self.pids = []
-        self.deadline = None
+        self.allowance = None
         self.test = ""
 
     def free_everything(self, why):
@@ -62,14 +70,18 @@ class Watchdog:
                 unmount(mountpoint)
             except subprocess.TimeoutExpired:
                 print(f"  {mountpoint} cannot be unmounted", file=sys.stderr)
-        self.pids, self.mounts, self.deadline = [], {}, None
+        self.pids, self.mounts, self.allowance = [], {}, None
+
+    def report_hang(self):
+        print(f"\nHUNG: {self.test} is over its time; killing its daemons. The machine stood still for "
+              f"{self.allowance.stood_still:.0f} s of it. Disks:\n{read('/proc/diskstats')}", file=sys.stderr)
 
     def take(self, line):
         words = line.split(" ", 2)
         if words[0] == "deadline":
-            self.deadline, self.test = time.monotonic() + float(words[1]), words[2]
+            self.allowance, self.test = Allowance(float(words[1])), words[2]
         elif words[0] == "done":
-            self.deadline = None
+            self.allowance = None
         elif words[0] == "daemon":
             self.pids.append(int(words[1]))
             self.mounts[int(words[1])] = words[2]
@@ -84,11 +96,11 @@ class Watchdog:
             signal.signal(number, signal.SIG_IGN)
         pending = b""
         while True:
-            wait = None if self.deadline is None else max(0, self.deadline - time.monotonic())
-            readable, _, _ = select.select([0], [], [], wait)
-            if not readable:
-                print(f"\nHUNG: {self.test} is over its time; killing its daemons", file=sys.stderr)
+            readable, _, _ = select.select([0], [], [], None if self.allowance is None else 1.0)
+            if self.allowance is not None and self.allowance.used_up():
+                self.report_hang()
                 self.free_everything(why=True)
+            if not readable:
                 continue
             data = os.read(0, 65536)
             if not data:
