@@ -118,7 +118,8 @@ class Database : public std::enable_shared_from_this<Database> {
   Result<void> sync_wal();
   Result<void> write_journal(const std::shared_ptr<File>& journal, Bytes bytes, std::uint64_t offset);
   Result<void> resize_journal(const std::shared_ptr<File>& journal, std::uint64_t size);
-  void sync_journal();
+  /// False: the journal itself has to be synced.
+  bool sync_journal();
   /// A process that had the database open may have died: commits what it left whole in the WAL, which
   /// SQLite's recovery would take for committed.
   Result<void> capture_left_behind();
@@ -338,9 +339,12 @@ class Database : public std::enable_shared_from_this<Database> {
   Result<std::uint64_t> staged_size() const RILL_REQUIRES(mutex_);
   Result<Transaction> staged_transaction() RILL_REQUIRES(mutex_);
   bool committed_wal_mode(const Transaction& transaction) const RILL_REQUIRES(mutex_);
-  Result<void> note_journal_header(File& journal) RILL_REQUIRES(mutex_);
+  /// `size` bytes were written at `offset`, where the journal's header is.
+  Result<void> note_journal_header(File& journal, std::uint64_t offset, std::size_t size)
+      RILL_REQUIRES(mutex_);
   Result<void> commit_at_journal_end(const Perform& perform) RILL_REQUIRES(mutex_);
-  void look_for_hot_journal() RILL_REQUIRES(mutex_);
+  /// The journal that came with the file is gone: what it left is content.
+  void take_over_rolled_back() RILL_REQUIRES(mutex_);
 
   // database_state.cc
   Result<void> make_replicated() RILL_REQUIRES(mutex_);
@@ -415,8 +419,9 @@ class Database : public std::enable_shared_from_this<Database> {
   /// Of the file, and of the WAL if it has anything: what the file says without the log.
   Result<void> sync_content() RILL_REQUIRES(mutex_);
   Result<bool> reconcile_locked() RILL_REQUIRES(mutex_);
-  /// False, and why is said by `health`.
-  bool not_settled(std::string why) RILL_EXCLUDES(checks_mutex_);
+  void look_for_arrived_journal() RILL_REQUIRES(mutex_);
+  /// False, and why, and what to do, is said by `health`.
+  bool not_settled(const std::string& why, const char* remedy) RILL_EXCLUDES(checks_mutex_);
   Result<void> remove_unlogged_mark() RILL_REQUIRES(mutex_);
   Result<void> check_claimed_size(const Transaction& transaction) const RILL_REQUIRES(mutex_);
   Result<void> scan_whole_wal() RILL_REQUIRES(mutex_);
@@ -442,8 +447,15 @@ class Database : public std::enable_shared_from_this<Database> {
   Source source_ RILL_GUARDED_BY(mutex_) = Source::kNone;
   bool marked_followed_ RILL_GUARDED_BY(mutex_) = false;  ///< dbs/<id>/followed is there
   Staging staging_ RILL_GUARDED_BY(mutex_);
-  /// A rollback journal's header stands: a transaction is open.
-  bool journal_hot_ RILL_GUARDED_BY(mutex_) = false;
+  enum class HotJournal : std::uint8_t {
+    kNone,
+    kMadeHere,  ///< a transaction is open; what it writes is staged
+    /// It came with the file, which may have half a transaction in it. Until an application has rolled that
+    /// back the file is no content to take over, and written to as it is.
+    kArrived,
+  };
+  /// What the rollback journal is whose header stands.
+  HotJournal hot_journal_ RILL_GUARDED_BY(mutex_) = HotJournal::kNone;
   /// The application asked for durability in this transaction.
   bool journal_synced_ RILL_GUARDED_BY(mutex_) = false;
   struct Prepared {

@@ -83,7 +83,7 @@ Result<void> Database::log_before_file() {
   RILL_TRY(catch_up());
   {
     Lock lock(mutex_);
-    if (environment_.primary && journal_hot_) return {};  // is staged
+    if (environment_.primary && hot_journal_ == HotJournal::kMadeHere) return {};  // is staged
     if (is_durable_locked(environment_.primary ? content_.position().txid : applying_)) return {};
   }
   return make_durable();

@@ -8,6 +8,8 @@
 // The way of a commit, top to bottom: remove_journal / resize_journal / write_journal ->
 // commit_at_journal_end
 // -> commit_journal -> Committer::append -> sync -> copy the staged pages -> publish -> the call itself.
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -40,7 +42,7 @@ Result<void> Database::write(Bytes bytes, std::uint64_t offset, Caller caller) {
     return read_only_error();
   }
   if (!captures(caller)) return file_->write_at(bytes, offset, kWriteDatabase);
-  if (journal_hot_) {
+  if (hot_journal_ == HotJournal::kMadeHere) {
     RILL_TRY(require_writable());
     RILL_TRY(staging_.write(environment_.files, environment_.spool_directory(), *file_, bytes, offset));
     failpoint::reach("journal.stage.before_answer");
@@ -90,7 +92,7 @@ Result<void> Database::resize(std::uint64_t size, Caller caller) {
   if (!environment_.primary && caller == Caller::kApplication && !dropped_ && replicated_)
     return resize_on_replica(size);
   if (!captures(caller)) return file_->truncate(size, kWriteDatabase);
-  if (journal_hot_) {
+  if (hot_journal_ == HotJournal::kMadeHere) {
     if (prepared_ || half_copied_) RILL_TRY(require_writable());
     return staging_.resize(*file_, size);
   }
@@ -106,7 +108,7 @@ Result<void> Database::resize(std::uint64_t size, Caller caller) {
 Result<void> Database::sync() {
   {
     Lock lock(mutex_);
-    if (captures(Caller::kApplication) && journal_hot_) {
+    if (captures(Caller::kApplication) && hot_journal_ == HotJournal::kMadeHere) {
       journal_synced_ = true;  // done once, at the commit point
       return {};
     }
@@ -121,32 +123,45 @@ Result<void> Database::sync() {
   return synced;
 }
 
-void Database::sync_journal() {
+bool Database::sync_journal() {
   Lock lock(mutex_);
   journal_synced_ = true;
+  return hot_journal_ != HotJournal::kArrived;
 }
 
-Result<void> Database::note_journal_header(File& journal) {
+Result<void> Database::note_journal_header(File& journal, std::uint64_t offset, std::size_t size) {
   std::uint8_t start[sqlite::kJournalHeaderSize] = {};
   RILL_ASSIGN(std::size_t got, journal.read_at(start, 0, kJournal));
   const bool hot = got == sizeof start && sqlite::is_hot_header(start);
-  if (hot && !journal_hot_ && has_unlogged_writes()) {
+  if (!hot) {
+    hot_journal_ = HotJournal::kNone;
+  } else if (hot_journal_ == HotJournal::kNone && !sqlite::is_header_of_transaction(start, offset, size)) {
+    // Noted for good, so that a restart does not take it for one that has done its work.
+    RILL_TRY(begin_unlogged_write());
+    hot_journal_ = HotJournal::kArrived;
+  } else if (hot_journal_ == HotJournal::kNone) {
     // What arrived without a transaction must be known before this one is compared with it.
-    RILL_TRY(reconcile_locked());
+    if (has_unlogged_writes()) RILL_TRY(reconcile_locked());
+    hot_journal_ = HotJournal::kMadeHere;
   }
-  journal_hot_ = hot;
   failpoint::reach("journal.hot.before_answer");
   return {};
 }
 
 Result<void> Database::commit_at_journal_end(const Perform& perform) {
-  if (journal_hot_) RILL_TRY(commit_journal());
+  if (hot_journal_ == HotJournal::kMadeHere) RILL_TRY(commit_journal());
   failpoint::reach("journal.commit.before_end");
   RILL_TRY(perform());
-  journal_hot_ = false;
+  const auto ended = std::exchange(hot_journal_, HotJournal::kNone);
   journal_synced_ = false;
   failpoint::reach("journal.commit.before_answer");
+  if (ended == HotJournal::kArrived) take_over_rolled_back();
   return {};
+}
+
+void Database::take_over_rolled_back() {
+  auto settled = reconcile_locked();
+  if (!settled) spdlog::warn("{}: taking its content over: {}", info_.path, settled.error().message);
 }
 
 Result<void> Database::write_journal(const std::shared_ptr<File>& journal, Bytes bytes,
@@ -156,9 +171,10 @@ Result<void> Database::write_journal(const std::shared_ptr<File>& journal, Bytes
   if (!captures(Caller::kApplication) || offset >= sqlite::kJournalHeaderSize) return perform();
   // PERSIST commits by zeroing the header.
   const std::size_t covered = std::min<std::size_t>(bytes.size(), sqlite::kJournalHeaderSize - offset);
-  if (journal_hot_ && offset == 0 && is_zero(bytes.first(covered))) return commit_at_journal_end(perform);
+  const bool ends = hot_journal_ != HotJournal::kNone && offset == 0 && is_zero(bytes.first(covered));
+  if (ends) return commit_at_journal_end(perform);
   RILL_TRY(perform());
-  return note_journal_header(*journal);
+  return note_journal_header(*journal, offset, bytes.size());
 }
 
 Result<void> Database::resize_journal(const std::shared_ptr<File>& journal, std::uint64_t size) {
@@ -298,7 +314,8 @@ Result<void> Database::commit_journal() {
 
 bool Database::is_part_of(std::string_view name) const {
   Lock lock(mutex_);
-  if (!captures(Caller::kApplication) || !journal_hot_ || staging_.empty()) return false;
+  if (!captures(Caller::kApplication) || hot_journal_ != HotJournal::kMadeHere || staging_.empty())
+    return false;
   const std::string path = environment_.tree_directory() + "/" + info_.path + "-journal";
   auto journal = environment_.files.open(path, OpenMode::kRead, kJournal);
   auto size = journal ? (*journal)->size(kJournal) : journal.error();

@@ -15,9 +15,11 @@ namespace rillfs {
 namespace {
 constexpr Label kReconcile = "reconcile: read";
 constexpr Label kNoteUnlogged = "note unlogged write";
+constexpr const char* kPutWhole = "Put a whole database there, or remove the file";
 }  // namespace
 
 Result<void> Database::begin_unlogged_write() {
+  if (unlogged_writes_ == 0) look_for_arrived_journal();
   if (unlogged_writes_ == 0 && replicated_) {
     // A crash must not replay the log over what is being written, and a power cut must not leave it without
     // the mark: the file would be taken for what the log says. From the mark on it is the other way round:
@@ -50,13 +52,12 @@ void Database::note_unlogged_write() {
 
 Result<bool> Database::reconcile() {
   Lock lock(mutex_);
-  if (!captures(Caller::kApplication) || journal_hot_) return false;
+  if (!captures(Caller::kApplication) || hot_journal_ == HotJournal::kMadeHere) return false;
   return reconcile_locked();
 }
 
 Result<bool> Database::reconcile_at_start() {
   Lock lock(mutex_);
-  if (journal_hot_) return false;
   return reconcile_locked();
 }
 
@@ -66,7 +67,7 @@ void Database::content_arrived(std::shared_ptr<File> wal) {
   // One that was there first (`cp -r` takes names as they come) was no database's WAL until now.
   if (!wal_) wal_ = open_beside("-wal", OpenMode::kReadWrite);
   note_unlogged_write();
-  look_for_hot_journal();
+  look_for_arrived_journal();
 }
 
 std::unique_ptr<File> Database::open_beside(const char* suffix, OpenMode mode) {
@@ -75,13 +76,12 @@ std::unique_ptr<File> Database::open_beside(const char* suffix, OpenMode mode) {
   return file ? std::move(*file) : nullptr;
 }
 
-void Database::look_for_hot_journal() {
-  // The file came with a transaction half in it. Until an application has rolled it back, which happens
-  // through the mount and is staged like any other, this is no content to take over.
+void Database::look_for_arrived_journal() {
+  if (hot_journal_ == HotJournal::kMadeHere) return;
   const auto journal = open_beside("-journal", OpenMode::kRead);
   std::uint8_t start[sqlite::kJournalHeaderSize] = {};
-  if (!journal || !journal->read_exact_at(start, 0, kReconcile)) return;
-  if (sqlite::is_hot_header(start)) journal_hot_ = true;
+  const bool hot = journal && journal->read_exact_at(start, 0, kReconcile) && sqlite::is_hot_header(start);
+  hot_journal_ = hot ? HotJournal::kArrived : HotJournal::kNone;
 }
 
 Result<void> Database::scan_whole_wal() {
@@ -102,17 +102,19 @@ Result<void> Database::check_claimed_size(const Transaction& transaction) const 
   return {};
 }
 
-bool Database::not_settled(std::string why) {
+bool Database::not_settled(const std::string& why, const char* remedy) {
   Lock lock(checks_mutex_);
-  not_settled_ = "what was written here without a transaction is not taken over: " + std::move(why) +
-                 ". It is left as it is, and replicas keep what they have. Put a whole database there, or "
-                 "remove the file";
+  not_settled_ = "what was written here without a transaction is not taken over: " + why +
+                 ". It is left as it is, and replicas keep what they have. " + remedy;
   return false;
 }
 
 Result<bool> Database::reconcile_locked() {
   const std::uint64_t writes = unlogged_writes_.load();
   if (writes == 0) return true;
+  if (hot_journal_ == HotJournal::kArrived)
+    return not_settled("its journal came with it, of a transaction that was not committed",
+                       "Open it with SQLite, which rolls the transaction back");
   RILL_TRY(require_writable());
   RILL_ASSIGN(std::uint64_t size, file_->size(kReconcile));
   std::uint32_t page_size = content_.page_size() != 0 ? content_.page_size() : 4096;
@@ -121,7 +123,7 @@ Result<bool> Database::reconcile_locked() {
     std::uint8_t start[sqlite::kDatabaseHeaderSize] = {};
     RILL_ASSIGN(std::size_t got, file_->read_at(start, 0, kReconcile));
     auto header = sqlite::parse_database_header(Bytes(start, got));
-    if (!header) return not_settled(header.error().message);
+    if (!header) return not_settled(header.error().message, kPutWhole);
     page_size = header->page_size;
     commit = header->size_in_pages(size);
     RILL_TRY(scan_whole_wal());
@@ -131,7 +133,8 @@ Result<bool> Database::reconcile_locked() {
     for (std::uint64_t n = size / header->page_size + 1; n <= commit.value; ++n) {
       if (!scanner_.frames().contains(Pgno{static_cast<std::uint32_t>(n)}))
         return not_settled("its header says " + std::to_string(commit.value) + " pages, and page " +
-                           std::to_string(n) + " is not there");
+                               std::to_string(n) + " is not there",
+                           kPutWhole);
     }
     wal_mode_ = header->is_wal();
   } else {

@@ -318,7 +318,9 @@ Result<void> Tree::write(std::uint64_t id, Bytes bytes, std::uint64_t offset, Ca
     case Role::kWal:
       return binding.database->write_wal(io, bytes, offset, caller);
     case Role::kJournal:
-      return binding.database->write_journal(io, bytes, offset);
+      RILL_TRY(binding.database->write_journal(io, bytes, offset));
+      if (binding.database->has_unlogged_writes()) databases_.reconcile_soon(binding.database);
+      return {};
     default:
       return write_plain(*found, *io, bytes, offset, caller);
   }
@@ -367,8 +369,8 @@ Result<void> Tree::sync(std::uint64_t id, const Requester& who) {
     case Role::kWal:
       return sync_wal(*binding.database, who);
     case Role::kJournal:
-      binding.database->sync_journal();
-      return {};
+      if (binding.database->sync_journal()) return {};
+      break;
     case Role::kShm:
       return {};
     case Role::kPlain:

@@ -16,6 +16,10 @@ namespace {
 
 Error refused(const std::string& what) { return Error{ErrorCode::kReadOnly, EROFS, what}; }
 
+bool is_there(const Node& directory, const std::string& name) {
+  return ::faccessat(directory.path_fd(), name.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 }  // namespace
 
 Role companion_role(const std::string& name, std::string& base) {
@@ -311,7 +315,7 @@ Result<void> Tree::rename(std::uint64_t parent_id, const std::string& name, std:
 }
 
 void Tree::take_over_moved(Node& parent, const std::string& name) {
-  // A WAL that arrives brings content that no transaction announced, and so may one that lies there already.
+  // A WAL or a hot journal that arrives says what counts in the file, and so may one that lies there already.
   std::string base;
   const Role role = companion_role(name, base);
   std::shared_ptr<Database> database;
@@ -320,8 +324,10 @@ void Tree::take_over_moved(Node& parent, const std::string& name) {
     database = database_for_companion(parent, base);
     const int fd = database ? ::openat(parent.path_fd(), name.c_str(), O_RDWR | O_CLOEXEC) : -1;
     if (fd >= 0) wal = adopt_file(fd, name);
+  } else if (role == Role::kJournal) {
+    database = database_for_companion(parent, base);
   } else if (role == Role::kPlain &&
-             ::faccessat(parent.path_fd(), (name + "-wal").c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
+             (is_there(parent, name + "-wal") || is_there(parent, name + "-journal"))) {
     database = database_at(parent, name);
   }
   if (!database) return;

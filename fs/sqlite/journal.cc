@@ -38,6 +38,15 @@ bool is_hot_header(Bytes start_of_file) {
   return start_of_file.size() >= kJournalHeaderSize && has_magic(start_of_file.data());
 }
 
+bool is_header_of_transaction(Bytes start_of_file, std::uint64_t offset, std::size_t size) {
+  constexpr std::uint32_t kToEndOfFile = 0xffffffff;
+  const auto header = parse_journal_header(start_of_file);
+  if (!header) return true;
+  if (offset != 0) return false;
+  const bool completed = size == sizeof kMagic + sizeof header->records;
+  return completed || (size <= header->sector_size && header->records == kToEndOfFile);
+}
+
 std::optional<std::string> parse_super_journal_name(Bytes end_of_file) {
   constexpr std::size_t kTrailer = 16;
   if (end_of_file.size() < kTrailer) return std::nullopt;

@@ -40,6 +40,11 @@ std::optional<JournalHeader> parse_journal_header(Bytes start_of_file);
 /// True as long as the transaction of this journal is not committed: the header stands. Deleting, truncating
 /// or zeroing it is the commit.
 bool is_hot_header(Bytes start_of_file);
+/// Whether a header that stands after the write of `size` bytes at `offset`, and did not before, was written
+/// by a transaction, not by a copy of the file. Source: SQLite's pager.c. Where a journal is not synced,
+/// writeJournalHdr writes the header's sector, or less of it, with -1 for the records; else syncJournal puts
+/// magic and records over zeroes once the rest is durable.
+bool is_header_of_transaction(Bytes start_of_file, std::uint64_t offset, std::size_t size);
 
 /// The super-journal's name at the end of a journal, from the journal's last bytes (at most
 /// kSuperJournalRecordMax are looked at); nothing if there is none.

@@ -1,8 +1,9 @@
 """Databases made for tests: in the mount and outside of it, and what arrives on the replica."""
 
+import os
 import sqlite3
 
-from support import wait_until
+from support import run, wait_until
 
 
 def start(cluster, name, mode="WAL", *pragmas):
@@ -50,3 +51,14 @@ def rows_arrive(cluster, name, table, count, timeout=15):
 def arrives(cluster, name, count):
     rows_arrive(cluster, name, "s", count)
     cluster.check(name)
+
+
+def bring(cluster, source, name, ends, means):
+    """The files of a database, one after the other, into the primary's mount."""
+    for end in ends:
+        target = cluster.primary.path(name + end)
+        if means == "cp":
+            run("cp", str(source) + end, target)
+        else:
+            run("cp", str(source) + end, cluster.primary.path(f"unpacked-{name}.zip{end}"))
+            os.rename(cluster.primary.path(f"unpacked-{name}.zip{end}"), target)

@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 
-from making import arrives, rows_arrive, rows_in, sample, start
+from making import arrives, bring, rows_arrive, rows_in, sample, start
 from support import run, wait_until
 
 
@@ -127,17 +127,6 @@ def live_copy(directory, rows):
     shutil.copytree(source, copies)
     connection.close()
     return copies / "a.db"
-
-
-def bring(cluster, source, name, ends, means):
-    """The files of a database, one after the other, into the primary's mount."""
-    for end in ends:
-        target = cluster.primary.path(name + end)
-        if means == "cp":
-            run("cp", str(source) + end, target)
-        else:
-            run("cp", str(source) + end, cluster.primary.path(f"unpacked-{name}.zip{end}"))
-            os.rename(cluster.primary.path(f"unpacked-{name}.zip{end}"), target)
 
 
 @pytest.mark.parametrize("order", ["database first", "WAL first"])

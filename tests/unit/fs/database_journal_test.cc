@@ -185,9 +185,9 @@ TEST_P(DatabaseJournal, ClosingInTheMiddleOfATransactionIsNone) {
 }
 
 TEST_P(DatabaseJournal, TheFileNeverHoldsUncommittedBytes) {
-  for (const char* synchronous : {"OFF", "FULL"}) {
+  for (const auto& [page_size, synchronous] : {std::pair{1024, "OFF"}, {1024, "FULL"}, {512, "FULL"}}) {
     SCOPED_TRACE(synchronous);
-    auto db = open(1024, synchronous);
+    auto db = open(page_size, synchronous);
     int operations = 0;
     int staged = 0;
     std::string first;

@@ -93,6 +93,15 @@ TEST_P(EveryPageSize, JournalIsHotUntilTheCommit) {
   ASSERT_TRUE(header);
   EXPECT_EQ(header->page_size, GetParam());
   EXPECT_EQ(header->size_before.value, size_before);
+  const Buffer journal = read_all(path + "-journal");
+  EXPECT_TRUE(is_header_of_transaction(journal, 0, 12)) << "magic and records";
+  EXPECT_FALSE(is_header_of_transaction(journal, 0, journal.size()));
+  EXPECT_FALSE(is_header_of_transaction(journal, 0, header->sector_size)) << "it counts records";
+  EXPECT_FALSE(is_header_of_transaction(journal, 16, 12));
+  Buffer unsynced(journal.begin(), journal.begin() + header->sector_size);
+  std::fill(unsynced.begin() + 8, unsynced.begin() + 12, 0xff);
+  EXPECT_TRUE(is_header_of_transaction(unsynced, 0, unsynced.size()));
+  EXPECT_FALSE(is_header_of_transaction(unsynced, 0, unsynced.size() + 1));
   db.run("COMMIT");
   EXPECT_FALSE(is_hot_header(read_all(path + "-journal")));
 }
