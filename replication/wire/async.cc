@@ -5,6 +5,9 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <exception>
+#include <optional>
+
+#include "replication/wire/simulated_time.h"
 
 namespace rillfs::wire {
 
@@ -18,6 +21,12 @@ Task<void> Signal::wait() { return wait_for(std::chrono::hours(24)); }
 
 Task<void> Signal::wait_for(Duration timeout) {
   asio::steady_timer timer(network_, std::chrono::duration_cast<asio::steady_timer::duration>(timeout));
+  std::optional<SimulatedTime::Alarm> alarm;
+  auto& context = asio::query(network_, asio::execution::context);
+  if (asio::has_service<SimulatedTime>(context)) {
+    timer.expires_at(asio::steady_timer::time_point::max());
+    alarm.emplace(asio::use_service<SimulatedTime>(context), timeout, timer);
+  }
   waiters_.push_back(&timer);
   struct Leave {
     std::vector<asio::steady_timer*>& waiters;

@@ -7,9 +7,11 @@
 namespace rillfs::wire {
 
 inline constexpr std::uint32_t kProtocolVersionMin = 1;  ///< oldest that this node speaks
-inline constexpr std::uint32_t kProtocolVersion = 2;     ///< newest
+inline constexpr std::uint32_t kProtocolVersion = 3;     ///< newest
 /// From here on a snapshot may be one by difference.
 inline constexpr std::uint32_t kVersionWithDifference = 2;
+/// From here on every message has a sum.
+inline constexpr std::uint32_t kVersionWithSums = 3;
 
 inline constexpr std::size_t kMessageSizeMax = 64 * 1024;   ///< bytes of one encoded Message
 inline constexpr std::size_t kPayloadSizeMax = 256 * 1024;  ///< raw bytes after one Message

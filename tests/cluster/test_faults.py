@@ -356,14 +356,27 @@ def test_too_little_memory_ends_the_node_at_most_and_loses_nothing(make_cluster,
         resource.prlimit(primary.process.pid, resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     # What it has still to do may be what it has no memory for.
     wait_until(lambda: not primary.running or is_followed(cluster), 30, "the end, or the replica", primary.log)
-    if not primary.running:
-        primary.reap()
-        assert "out of memory" in primary.log(), primary.log()
-        primary.start()
-    (rows,), = primary.execute("a.db", "SELECT count(*) FROM t")
+    rows = None
+    while rows is None:
+        if not primary.running:
+            primary.reap()
+            assert "out of memory" in primary.log(), primary.log()
+            primary.start()
+        rows = rows_before_one_more(primary.path("a.db"))
+        if rows is None:
+            wait_until(lambda: not primary.running, what="the node to end", detail=primary.log)
     assert committed <= rows <= committed + 1
-    primary.execute("a.db", "INSERT INTO t VALUES(100000, 1)")
     cluster.check("a.db")
+
+
+def rows_before_one_more(path):
+    """None if the node ends meanwhile. In a process of its own, which has the wal-index mapped: where it cannot be
+    read any more, that is the end of the process."""
+    application = script(COUNTS_AND_WRITES, path, stdout=subprocess.PIPE)
+    said = application.stdout.read()
+    end(application)
+    application.stdout.close()
+    return int(said) if said.strip() else None
 
 
 def is_followed(cluster):
@@ -374,6 +387,15 @@ def is_followed(cluster):
     primary, replica = ({d["name"]: d["txid"] for d in json.loads(status.stdout)["databases"]} for status in statuses)
     return primary == replica
 
+
+# Whatever an earlier try has left.
+COUNTS_AND_WRITES = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=5)
+(rows,), = connection.execute("SELECT count(*) FROM t WHERE x <> 100000")
+connection.execute("INSERT OR REPLACE INTO t VALUES(100000, 1)")
+print(rows, flush=True)
+"""
 
 # Says what has been committed; transactions of more and more pages.
 WRITES_UNTIL_REFUSED = """
