@@ -45,11 +45,16 @@ Result<Membership> parse_membership(const Buffer& content, const std::string& pa
   if (cluster == json.end() || !cluster->is_string() || epoch == json.end() || !epoch->is_number_unsigned() ||
       role == json.end() || !role->is_string())
     return corrupt(path);
+  // Older builds do not say who the primary is.
+  const auto primary = from_hex(json.value("primary", to_hex(0)));
+  const auto contested = json.find("contested");
+  if (!primary || (contested != json.end() && !contested->is_boolean())) return corrupt(path);
   auto id = from_hex(cluster->get<std::string>());
   auto role_text = role->get<std::string>();
   if (!id || (role_text != "primary" && role_text != "replica")) return corrupt(path);
   return Membership{ClusterId{*id}, Epoch{epoch->get<std::uint64_t>()},
-                    role_text == "primary" ? Role::kPrimary : Role::kReplica};
+                    role_text == "primary" ? Role::kPrimary : Role::kReplica, NodeId{*primary},
+                    contested != json.end() && contested->get<bool>()};
 }
 
 Result<Membership> load_membership(FileSystem& files, const std::string& directory) {
@@ -96,7 +101,9 @@ Result<void> Node::persist(const Membership& next) {
   if (next == membership_) return {};
   nlohmann::json json = {{"cluster_id", to_hex(next.cluster.value)},
                          {"epoch", next.epoch.value},
-                         {"role", next.role == Role::kPrimary ? "primary" : "replica"}};
+                         {"role", next.role == Role::kPrimary ? "primary" : "replica"},
+                         {"primary", to_hex(next.primary.value)},
+                         {"contested", next.contested}};
   RILL_TRY(
       replace_file(files_, cluster_path(directory_), as_bytes(json.dump() + "\n"), "node: write cluster"));
   membership_ = next;
@@ -107,8 +114,12 @@ Result<void> Node::become_primary(Random& random) {
   Lock lock(mutex_);
   Membership next = membership_;
   if (next.cluster == ClusterId{}) next.cluster = ClusterId{random.next_id()};
-  if (next.role != Role::kPrimary) next.epoch = Epoch{next.epoch.value + 1};
+  if (next.role != Role::kPrimary) {
+    next.epoch = Epoch{next.epoch.value + 1};
+    next.contested = false;
+  }
   next.role = Role::kPrimary;
+  next.primary = id_;
   return persist(next);
 }
 
@@ -137,6 +148,10 @@ Result<void> Node::meet_primary(const PeerIdentity& peer) {
                                               std::to_string(next.epoch.value) +
                                               " has been seen here: it has been replaced. Point this node to "
                                               "the present primary, or restart the old one as a replica");
+  const bool same_epoch = peer.epoch == next.epoch;
+  const bool by_another = next.primary != NodeId{} && next.primary != peer.node;
+  next.contested = same_epoch && (next.contested || by_another);
+  next.primary = peer.node;
   next.cluster = peer.cluster;
   next.epoch = peer.epoch;
   return persist(next);

@@ -1,13 +1,15 @@
 // Who this node is and which cluster it belongs to, kept in the data directory.
 //
 //   node.id        16 hex digits and a newline; made once, never changed
-//   cluster.json   {"cluster_id": "16 hex digits", "epoch": n, "role": "primary" | "replica"}
+//   cluster.json   {"cluster_id": "16 hex digits", "epoch": n, "role": "primary" | "replica",
+//                   "primary": "16 hex digits", "contested": bool}
 //
 // cluster.json is replaced atomically and synced *before* what it says is acted on, so the epoch never goes
 // back, whatever crashes when.
 //
 // Rules. The first primary makes the cluster id, and epoch 1. A node that was a replica and starts as primary
-// raises the epoch by one. A replica without a cluster adopts its primary's; one with a cluster follows no
+// raises the epoch by one. Two that do so without knowing of each other may have the same epoch then: whoever meets
+// both notes that the epoch is contested, until there is a newer one. A replica without a cluster adopts its primary's; one with a cluster follows no
 // primary of another, so that a wrong address cannot replace its data. Nobody talks to its own node id.
 #pragma once
 
@@ -29,6 +31,8 @@ struct Membership {
   ClusterId cluster;
   Epoch epoch;  ///< highest seen
   Role role = Role::kNone;
+  NodeId primary;          ///< of this epoch, the last one that was met; 0: not known
+  bool contested = false;  ///< it has had two: what was made in it may be a branch
   friend bool operator==(const Membership&, const Membership&) = default;
 };
 

@@ -154,6 +154,12 @@ Task<Result<void>> Subscriber::Impl::greet(SessionPtr session) {
     co_return met;
   }
   primary_epoch_ = peer->epoch;
+  epoch_contested_ = node_.membership().contested;
+  if (epoch_contested_)
+    spdlog::warn(
+        "epoch {} has had two primaries, which did not know of each other: what is here and not sure to be in the "
+        "history of {} is parked before it is replaced",
+        peer->epoch.value, session->peer());
   {
     Lock lock(mutex_);
     state_.primary_node = peer->node;

@@ -77,6 +77,12 @@ Result<void> Subscriber::Impl::enqueue(const SessionPtr& session, wire::Frame fr
              .first;
   }
   InboxPtr inbox = at->second;
+  // Positions do not tell one primary of a contested epoch from the other: then what the primary does not know is
+  // not its own.
+  const bool unknown = frame.message.has_snapshot_begin() &&
+                       from_wire(frame.message.snapshot_begin().history()) == History::kUnknown;
+  if (unknown && epoch_contested_)
+    frame.message.mutable_snapshot_begin()->set_history(to_wire(History::kAnother));
   RILL_TRY(note(*inbox, frame));
   push(session, inbox, std::move(frame));
   return {};

@@ -94,6 +94,7 @@ class Subscriber::Impl {
   bool stopped_ = false;
   SessionPtr session_;
   Epoch primary_epoch_;
+  bool epoch_contested_ = false;
   std::uint64_t heartbeat_seen_ = 0;
   std::unordered_map<DatabaseId, InboxPtr> inboxes_;
   std::unordered_map<DatabaseId, bool> complete_;  // what the sink had when the session began

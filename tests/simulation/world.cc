@@ -126,31 +126,36 @@ void World::run_for(Duration duration) {
 World::Machine& World::any() { return *machines_[dice(machines_.size())]; }
 
 void World::start(Machine& machine) {
-  const bool is_primary = &machine == &primary();
-  say("start " + machine.name + (is_primary ? ", primary" : ""));
+  say("start " + machine.name + (&machine == &primary() ? ", primary" : ""));
   machine.process = std::make_unique<Process>();
+  const auto begun = begin(machine);
+  if (begun) return;
+  if (!mix_.no_room || begun.error().code != ErrorCode::kNoSpace)
+    throw Violation(machine.name + " does not come up: " + begun.error().message);
+  say(machine.name + " has no room");
+  end(machine);
+}
+
+Result<void> World::begin(Machine& machine) {
+  const bool is_primary = &machine == &primary();
   Process& process = *machine.process;
   process.time.advance(time_.now);
   const wire::Executor network = process.network.get_executor();
   const wire::Executor workers = process.workers.get_executor();
   process.transport = network_.transport(machine.name, network);
-  machine.disk.make_directories("/data", "simulation").value();
-  auto node = Node::open(machine.disk, "/data", machine.random);
-  if (!node) throw Violation(machine.name + " does not know who it is: " + node.error().message);
-  process.node = std::move(*node);
-  const auto role = is_primary ? process.node->become_primary(machine.random) : process.node->become_replica();
-  if (!role) throw Violation(machine.name + " cannot take its role: " + role.error().message);
+  RILL_TRY(machine.disk.make_directories("/data", "simulation"));
+  RILL_ASSIGN(process.node, Node::open(machine.disk, "/data", machine.random));
+  RILL_TRY(is_primary ? process.node->become_primary(machine.random) : process.node->become_replica());
   process.store = std::make_unique<Store>(
       Store::Tools{machine.disk, time_, machine.random, oracle_, machine.kept, options_.planted}, machine.name);
-  if (auto opened = process.store->open(); !opened)
-    throw Violation(machine.name + " does not come up: " + opened.error().message);
+  RILL_TRY(process.store->open());
   if (is_primary) {
     check_promises(machine);
     stream::PublisherOptions options;
     options.listen = {machine.name, "1"};
     process.publisher = std::make_unique<stream::Publisher>(*process.node, *process.store, *process.transport, time_,
                                                             network, workers, options);
-    process.publisher->start().value();
+    RILL_TRY(process.publisher->start());
   } else {
     stream::SubscriberOptions options;
     options.primary = {primary().name, "1"};
@@ -161,6 +166,7 @@ void World::start(Machine& machine) {
                                                               options);
     process.subscriber->start();
   }
+  return {};
 }
 
 /// What was promised while this node was primary last is here.
@@ -184,9 +190,12 @@ void World::end(Machine& machine) {
   machine.process.reset();
 }
 
-/// `stop` waits for what this thread runs. Nothing but that node's own work is done meanwhile, so that it does not
-/// matter when the other thread comes to it.
+/// `stop` waits for what this thread runs. All that the node could do has been done before, and only what follows
+/// from the stop is done meanwhile, so that it does not matter when the other thread comes to it.
 void World::finish(Machine& machine, const std::function<void()>& stop) {
+  auto run_all = [&] { return machine.process->network.poll() + machine.process->workers.poll() != 0; };
+  while (run_all()) {
+  }
   std::atomic<bool> done{false};
   std::thread waits([&] {
     stop();
@@ -194,7 +203,7 @@ void World::finish(Machine& machine, const std::function<void()>& stop) {
   });
   const auto limit = std::chrono::steady_clock::now() + seconds(60);
   while (!done) {
-    if (machine.process->network.poll() + machine.process->workers.poll() == 0) std::this_thread::yield();
+    if (!run_all()) std::this_thread::yield();
     if (std::chrono::steady_clock::now() > limit) {
       std::fprintf(stderr, "seed %llu: %s does not stop\n", static_cast<unsigned long long>(options_.seed),
                    machine.name.c_str());

@@ -78,7 +78,9 @@ class World {
   // --- nodes
   Machine& primary() { return *machines_[primary_]; }
   Machine& any();
+  /// It stays down if there is no room for what it has to write.
   void start(Machine& machine);
+  Result<void> begin(Machine& machine);
   void end(Machine& machine);
   void finish(Machine& machine, const std::function<void()>& stop);
   enum class Way { kStop, kKill, kPowerCut };

@@ -53,6 +53,43 @@ TEST_F(NodeRules, AReplicaThatBecomesPrimaryRaisesTheEpoch) {
   EXPECT_EQ(open()->membership().cluster, primary.cluster);
 }
 
+TEST_F(NodeRules, AnEpochWithTwoPrimariesIsContestedUntilThereIsANewerOne) {
+  auto node = open();
+  node->become_replica().value();
+  node->meet_primary(primary).value();
+  node->meet_primary(primary).value();
+  EXPECT_FALSE(open()->membership().contested);
+  PeerIdentity other = primary;
+  other.node = NodeId{7};
+  node->meet_primary(other).value();
+  EXPECT_TRUE(open()->membership().contested);
+  node->meet_primary(other).value();
+  EXPECT_TRUE(open()->membership().contested) << "what was made in it is still here";
+  ++other.epoch.value;
+  node->meet_primary(other).value();
+  EXPECT_FALSE(open()->membership().contested);
+  EXPECT_EQ(open()->membership().primary, other.node);
+}
+
+TEST_F(NodeRules, WhoWasPrimaryItselfContestsTheEpochOfAnother) {
+  auto node = open();
+  node->become_replica().value();
+  node->meet_primary(primary).value();
+  node = open();
+  node->become_primary(random).value();
+  node = open();
+  node->become_replica().value();
+  primary.epoch = Epoch{4};
+  node->meet_primary(primary).value();
+  EXPECT_TRUE(open()->membership().contested);
+}
+
+TEST_F(NodeRules, AMembershipThatDoesNotNameThePrimaryIsRead) {
+  std::ofstream(directory.path() + "/cluster.json")
+      << R"({"cluster_id": "0000000000000064", "epoch": 3, "role": "replica"})";
+  EXPECT_EQ(open()->membership(), (Membership{ClusterId{100}, Epoch{3}, Role::kReplica, {}, false}));
+}
+
 TEST_F(NodeRules, ANewerEpochIsOnDiskBeforeItIsUsedAndAnOlderOneRefused) {
   auto node = open();
   node->become_replica().value();
