@@ -8,9 +8,10 @@
 // back, whatever crashes when.
 //
 // Rules. The first primary makes the cluster id, and epoch 1. A node that was a replica and starts as primary
-// raises the epoch by one. Two that do so without knowing of each other may have the same epoch then: whoever meets
-// both notes that the epoch is contested, until there is a newer one. A replica without a cluster adopts its primary's; one with a cluster follows no
-// primary of another, so that a wrong address cannot replace its data. Nobody talks to its own node id.
+// raises the epoch by one. Two that do so without knowing of each other may have the same epoch then: whoever
+// meets both notes that the epoch is contested, until there is a newer one. A replica without a cluster
+// adopts its primary's; one with a cluster follows no primary of another, so that a wrong address cannot
+// replace its data. Nobody talks to its own node id.
 #pragma once
 
 #include <functional>

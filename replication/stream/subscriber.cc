@@ -157,7 +157,8 @@ Task<Result<void>> Subscriber::Impl::greet(SessionPtr session) {
   epoch_contested_ = node_.membership().contested;
   if (epoch_contested_)
     spdlog::warn(
-        "epoch {} has had two primaries, which did not know of each other: what is here and not sure to be in the "
+        "epoch {} has had two primaries, which did not know of each other: what is here and not sure to be "
+        "in the "
         "history of {} is parked before it is replaced",
         peer->epoch.value, session->peer());
   {

@@ -77,8 +77,8 @@ Result<void> Subscriber::Impl::enqueue(const SessionPtr& session, wire::Frame fr
              .first;
   }
   InboxPtr inbox = at->second;
-  // Positions do not tell one primary of a contested epoch from the other: then what the primary does not know is
-  // not its own.
+  // Positions do not tell one primary of a contested epoch from the other: then what the primary does not
+  // know is not its own.
   const bool unknown = frame.message.has_snapshot_begin() &&
                        from_wire(frame.message.snapshot_begin().history()) == History::kUnknown;
   if (unknown && epoch_contested_)

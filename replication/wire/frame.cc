@@ -98,12 +98,14 @@ Result<void> FrameParser::start() {
 Result<void> FrameParser::verify(const Message& message, Bytes bytes) {
   if (message.has_hello() && message.hello().newest_version() >= kVersionWithSums) sums_required_ = true;
   if (!message.has_sum() && !sums_required_) return {};
-  const bool sound = bytes.size() > kLengthSize + kSumSize &&
-                     std::ranges::equal(encode_sum(bytes.first(bytes.size() - kSumSize)), bytes.last(kSumSize));
+  const bool sound =
+      bytes.size() > kLengthSize + kSumSize &&
+      std::ranges::equal(encode_sum(bytes.first(bytes.size() - kSumSize)), bytes.last(kSumSize));
   if (sound) return {};
-  return make_error(ErrorCode::kCorrupt,
-                    "a message was damaged on its way, so the connection is given up; if that happens again, look "
-                    "for faulty memory or network hardware, or a proxy that changes what passes");
+  return make_error(
+      ErrorCode::kCorrupt,
+      "a message was damaged on its way, so the connection is given up; if that happens again, look "
+      "for faulty memory or network hardware, or a proxy that changes what passes");
 }
 
 Result<std::optional<Frame>> FrameParser::next() {

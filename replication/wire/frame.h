@@ -7,9 +7,9 @@
 //   4+n     size     only after Chunk, SnapshotPages and Sums: raw payload, 1 (Sums: 0) ..
 //                    kPayloadSizeMax
 //
-// TCP's own checksum misses one damaged segment in 65,536, and a flipped bit in a name, a position or a request is
-// nothing that protobuf notices. Payloads are verified by what is in them. A peer whose Hello says that it speaks
-// version 3 is not believed without sums; an older one has none.
+// TCP's own checksum misses one damaged segment in 65,536, and a flipped bit in a name, a position or a
+// request is nothing that protobuf notices. Payloads are verified by what is in them. A peer whose Hello says
+// that it speaks version 3 is not believed without sums; an older one has none.
 //
 // FrameParser is a function of the bytes it is given; it knows no socket, so that it can be fuzzed.
 #pragma once
@@ -44,8 +44,8 @@ class FrameParser {
   MutableBytes space();
   /// `count` bytes were put there.
   void filled(std::size_t count);
-  /// The next whole frame, nothing if more bytes are needed, kInvalid if the bytes break the protocol, kCorrupt
-  /// if they are not what was sent (then the session is over). The message is without its sum.
+  /// The next whole frame, nothing if more bytes are needed, kInvalid if the bytes break the protocol,
+  /// kCorrupt if they are not what was sent (then the session is over). The message is without its sum.
   Result<std::optional<Frame>> next();
   /// Bytes that belong to a frame which is not complete.
   std::size_t pending() const { return started_size_ + end_ - begin_; }

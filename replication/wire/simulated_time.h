@@ -1,5 +1,5 @@
-// Time that does not pass by itself, for a simulator: `Signal` waits by it where one of these is in the network's
-// execution context.
+// Time that does not pass by itself, for a simulator: `Signal` waits by it where one of these is in the
+// network's execution context.
 //
 // Threads: network.
 #pragma once

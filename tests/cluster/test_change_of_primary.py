@@ -52,10 +52,21 @@ def parked_database(node):
         yield connection
 
 
+FORGETFUL = ("--retention-bytes", "64KiB", "--retention-time", "1s", "--segment-size", "64KiB")
+
+
+def forget(node, segment, statement):
+    """Commits until the node's log has the segment no more."""
+    def forgotten():
+        node.execute("a.db", statement)
+        node.restart()
+        return segment not in [there.name for there in node.segments()]
+    wait_until(forgotten, 40, "the log to forget", node.log)
+
+
 @pytest.mark.parametrize("remembers", [True, False], ids=["log_reaches_back", "log_has_forgotten"])
 def test_branch_is_parked_when_the_new_primary_has_gone_further_than_it(make_cluster, remembers):
-    options = () if remembers else ("--retention-bytes", "64KiB", "--retention-time", "1s", "--segment-size", "64KiB")
-    cluster = make_cluster(replicas=1, options=options)
+    cluster = make_cluster(replicas=1, options=() if remembers else FORGETFUL)
     old, new = cluster.primary, cluster.replica
     old.execute("a.db", "PRAGMA journal_mode=WAL", "CREATE TABLE t(x, y)", "INSERT INTO t VALUES('both', 0)")
     cluster.wait_for_replicas("a.db")
@@ -67,13 +78,8 @@ def test_branch_is_parked_when_the_new_primary_has_gone_further_than_it(make_clu
     newest = new.segments()[-1].name
     for n in range(5):
         new.execute("a.db", f"INSERT INTO t VALUES('the new one', {n})")
-
-    def forgotten():
-        new.execute("a.db", "UPDATE t SET y=randomblob(70000) WHERE x='both'")
-        new.restart()
-        return newest not in [segment.name for segment in new.segments()]
     if not remembers:
-        wait_until(forgotten, 40, "the log to forget", new.log)
+        forget(new, newest, "UPDATE t SET y=randomblob(70000) WHERE x='both'")
     old.primary = new
     old.start()
     old.wait_for_position("a.db", new.position("a.db"))
@@ -82,20 +88,39 @@ def test_branch_is_parked_when_the_new_primary_has_gone_further_than_it(make_clu
         assert branch.execute("SELECT x FROM t").fetchall() == [("both",), ("only the old one",)]
 
 
+def test_branch_is_parked_when_both_primaries_have_the_same_epoch(make_cluster):
+    """Two that follow each other without having met: both make the next epoch."""
+    cluster = make_cluster(replicas=2, options=FORGETFUL)
+    first, (one, other) = cluster.primary, cluster.replicas
+    first.execute("a.db", "PRAGMA journal_mode=WAL", "CREATE TABLE t(x, y)", "INSERT INTO t VALUES('all', 0)")
+    cluster.wait_for_replicas("a.db")
+    for node in (first, one, other):
+        node.stop()
+    one.primary = None
+    one.start()
+    one.execute("a.db", "INSERT INTO t VALUES('only the one', 0)")
+    one.stop()
+    other.primary = None
+    other.start()
+    assert other.status()["epoch"] == 2
+    for _ in range(2):  # further than the one has come
+        forget(other, other.segments()[-1].name, "UPDATE t SET y=randomblob(70000) WHERE x='all'")
+    one.primary = other
+    one.start()
+    one.wait_for_position("a.db", other.position("a.db"))
+    assert one.status()["epoch"] == 2
+    assert one.execute("a.db", "SELECT x FROM t") == [("all",)]
+    with parked_database(one) as branch:
+        assert branch.execute("SELECT x FROM t").fetchall() == [("all",), ("only the one",)]
+
+
 def test_replica_that_was_only_behind_parks_nothing(make_cluster):
-    options = ("--retention-bytes", "64KiB", "--retention-time", "1s", "--segment-size", "64KiB")
-    cluster = make_cluster(replicas=1, options=options)
+    cluster = make_cluster(replicas=1, options=FORGETFUL)
     primary, replica = cluster.primary, cluster.replica
     primary.execute("a.db", "PRAGMA journal_mode=WAL", "CREATE TABLE t(x)", "INSERT INTO t VALUES(1)")
     cluster.wait_for_replicas("a.db")
     replica.stop()
-    newest = primary.segments()[-1].name
-
-    def forgotten():
-        primary.execute("a.db", "INSERT INTO t VALUES(randomblob(70000))")
-        primary.restart()
-        return newest not in [segment.name for segment in primary.segments()]
-    wait_until(forgotten, 40, "the log to forget", primary.log)
+    forget(primary, primary.segments()[-1].name, "INSERT INTO t VALUES(randomblob(70000))")
     replica.start()
     cluster.check("a.db")
     assert not list((pathlib.Path(replica.data) / "parked").iterdir())

@@ -1,8 +1,9 @@
 // A disk of the simulation: what a file system promises, and no more.
 //
-// A write is on the disk once its file has been synced, a name once its directory has been. When the power fails,
-// each sector of what was not synced is there or not, each directory has any number of its last changes, in
-// order, and a file is as long as one of its writes has made it. When only the process dies, nothing is lost.
+// A write is on the disk once its file has been synced, a name once its directory has been. When the power
+// fails, each sector of what was not synced is there or not, each directory has any number of its last
+// changes, in order, and a file is as long as one of its writes has made it. When only the process dies,
+// nothing is lost.
 //
 // Threads: one.
 #pragma once

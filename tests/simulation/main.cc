@@ -36,7 +36,8 @@ int main(int argc, char** argv) {
   app.add_option("--steps", options.steps, "of each, before all is healed");
   app.add_flag("--twice", twice, "run each seed twice: both must do the same");
   app.add_flag("--verbose", options.says_all, "say what happens, and what the nodes log");
-  app.add_option("--planted", planted, "break this rule, which has to be noticed")->check(CLI::IsMember(kPlanted));
+  app.add_option("--planted", planted, "break this rule, which has to be noticed")
+      ->check(CLI::IsMember(kPlanted));
   CLI11_PARSE(app, argc, argv);
   if (!planted.empty()) options.planted.*kPlanted.at(planted) = true;
   spdlog::set_level(options.says_all ? spdlog::level::info : spdlog::level::off);
@@ -45,7 +46,8 @@ int main(int argc, char** argv) {
   for (options.seed = first; options.seed < first + count; ++options.seed) {
     try {
       const Outcome outcome = run(options);
-      if (twice && run(options).trace != outcome.trace) throw Violation("does something else the second time");
+      if (twice && run(options).trace != outcome.trace)
+        throw Violation("does something else the second time");
       all.commits += outcome.commits;
       all.crashes += outcome.crashes;
       all.lasted += outcome.lasted;

@@ -11,7 +11,9 @@ constexpr std::size_t kPipeSize = 64 << 10;
 /// Nobody is waited for longer than this without looking again.
 constexpr Duration kLook = std::chrono::seconds(1);
 
-Error ended(const std::string& peer) { return make_error(ErrorCode::kClosed, peer + ": the connection is gone"); }
+Error ended(const std::string& peer) {
+  return make_error(ErrorCode::kClosed, peer + ": the connection is gone");
+}
 
 }  // namespace
 
@@ -75,7 +77,8 @@ class Network::End final : public wire::Stream {
   void put(Pipe& pipe, Bytes bytes) {
     Buffer copy(bytes.begin(), bytes.end());
     if (network_.damage_once_in_ != 0 && network_.random_.next() % network_.damage_once_in_ == 0)
-      copy[network_.random_.next() % copy.size()] ^= static_cast<std::uint8_t>(1 << network_.random_.next() % 8);
+      copy[network_.random_.next() % copy.size()] ^=
+          static_cast<std::uint8_t>(1 << network_.random_.next() % 8);
     Monotonic arrives = network_.arrival();
     if (!pipe.pieces.empty()) arrives = std::max(arrives, pipe.pieces.back().arrives);
     pipe.size += copy.size();
@@ -195,7 +198,8 @@ void Network::close(Connection& connection) {
 void Network::reset(const std::string& one, const std::string& other) {
   for (const auto& weak : connections_) {
     auto connection = weak.lock();
-    if (connection && link(connection->names[0], connection->names[1]) == link(one, other)) close(*connection);
+    if (connection && link(connection->names[0], connection->names[1]) == link(one, other))
+      close(*connection);
   }
 }
 

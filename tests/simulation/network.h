@@ -1,7 +1,7 @@
 // The network of the simulation: streams between nodes in one process and one thread.
 //
-// Bytes arrive in order, in pieces of any size, some time after they were sent. A link between two nodes can be cut
-// (silence: nothing arrives, nobody is told), reset (both ends are told) or damage what it carries.
+// Bytes arrive in order, in pieces of any size, some time after they were sent. A link between two nodes can
+// be cut (silence: nothing arrives, nobody is told), reset (both ends are told) or damage what it carries.
 #pragma once
 
 #include <cstdint>
@@ -45,7 +45,9 @@ class Network {
   static std::pair<std::string, std::string> link(const std::string& one, const std::string& other) {
     return one < other ? std::pair{one, other} : std::pair{other, one};
   }
-  bool is_cut(const std::string& one, const std::string& other) const { return cut_.contains(link(one, other)); }
+  bool is_cut(const std::string& one, const std::string& other) const {
+    return cut_.contains(link(one, other));
+  }
   Monotonic arrival();
   void close(Connection& connection);
 

@@ -20,19 +20,23 @@ struct Violation : std::runtime_error {
 class Oracle {
  public:
   /// A primary has committed: `content` at `position`, after `before`.
-  void made(DatabaseId id, const Position& before, const Position& position, const log::ContentHash& content) {
+  void made(DatabaseId id, const Position& before, const Position& position,
+            const log::ContentHash& content) {
     const auto [at, inserted] = made_.try_emplace(key(id, position), Made{before, content});
     if (!inserted && at->second.content != content)
       throw Violation(to_hex(id.value) + ": two contents at " + to_text(position));
   }
   /// Somebody has `content` and says that it is at `position`.
-  void check(const std::string& who, DatabaseId id, const Position& position, const log::ContentHash& content) const {
+  void check(const std::string& who, DatabaseId id, const Position& position,
+             const log::ContentHash& content) const {
     if (position.txid.value == 0) return;
     const auto at = made_.find(key(id, position));
     if (at == made_.end())
-      throw Violation(who + ": " + to_hex(id.value) + " is at " + to_text(position) + ", which nobody has made");
+      throw Violation(who + ": " + to_hex(id.value) + " is at " + to_text(position) +
+                      ", which nobody has made");
     if (at->second.content != content)
-      throw Violation(who + ": " + to_hex(id.value) + " has another content than " + to_text(position) + " is");
+      throw Violation(who + ": " + to_hex(id.value) + " has another content than " + to_text(position) +
+                      " is");
   }
   /// `position` is `later`, or one of those that it was made from.
   bool leads_to(DatabaseId id, const Position& position, Position later) const {

@@ -95,7 +95,10 @@ Buffer Store::encode(const Database& database, const Pages& next, const std::set
 // ----------------------------------------------------------------------------------------------------
 
 log::LogOptions Store::log_options() const {
-  return {.segment_size_max = 8 << 10, .retain_bytes = 24 << 10, .retain_time_ms = 20'000, .zeroes_ahead = 4 << 10};
+  return {.segment_size_max = 8 << 10,
+          .retain_bytes = 24 << 10,
+          .retain_time_ms = 20'000,
+          .zeroes_ahead = 4 << 10};
 }
 
 Result<void> Store::open() {
@@ -125,8 +128,8 @@ Result<void> Store::open_one(DatabaseId id) {
   database->pages = std::move(base.first);
   database->position = base.second;
   const log::LogState start{base.second, database->pages.hash(), 0, 0};
-  RILL_ASSIGN(auto opened, log::Log::open(files, tools_.clock, directory_of(id) + "/log", id, start, log_options(),
-                                          base.second.txid));
+  RILL_ASSIGN(auto opened, log::Log::open(files, tools_.clock, directory_of(id) + "/log", id, start,
+                                          log_options(), base.second.txid));
   database->log = std::move(opened.log);
   RILL_TRY(replay(*database, base.second));
   tools_.oracle.check(name_ + " after recovery", id, database->position, database->pages.hash());
@@ -151,7 +154,8 @@ Result<void> Store::replay(Database& database, Position base) {
   }
   database.position = end.position;
   if (database.pages.hash() != end.hash)
-    throw Violation(name_ + ": the replayed log of " + to_hex(database.info.id.value) + " does not lead to its end");
+    throw Violation(name_ + ": the replayed log of " + to_hex(database.info.id.value) +
+                    " does not lead to its end");
   return {};
 }
 
@@ -316,7 +320,9 @@ Store::Database* Store::find_database(DatabaseId id) {
 class Store::LogCursor final : public stream::ChangeSetCursor {
  public:
   LogCursor(std::shared_ptr<Database> database, log::LogReader reader, Txid after)
-      : database_(std::move(database)), pin_(database_->pins.insert(after.value)), reader_(std::move(reader)) {}
+      : database_(std::move(database)),
+        pin_(database_->pins.insert(after.value)),
+        reader_(std::move(reader)) {}
   ~LogCursor() override { database_->pins.erase(pin_); }
 
   Result<std::optional<stream::ChangeSetInfo>> next() override {
@@ -423,7 +429,8 @@ std::optional<stream::DatabaseState> Store::find(DatabaseId id) {
 Result<std::unique_ptr<stream::ChangeSetCursor>> Store::follow(DatabaseId id, const Position& after) {
   if (!find_database(id)) return gone(id);
   RILL_ASSIGN(auto reader, log::LogReader::open(tools_.files, directory_of(id) + "/log", id, after));
-  return std::unique_ptr<stream::ChangeSetCursor>(new LogCursor(databases_.at(id), std::move(reader), after.txid));
+  return std::unique_ptr<stream::ChangeSetCursor>(
+      new LogCursor(databases_.at(id), std::move(reader), after.txid));
 }
 
 Result<std::unique_ptr<stream::SnapshotCursor>> Store::snapshot(DatabaseId id) {
@@ -462,8 +469,8 @@ void Store::park_what_is_beyond(const Database& database, const Position& start,
   if (lost || may_be_lost) tools_.kept.parked.emplace_back(database.info.id, here);
 }
 
-Result<void> Store::begin_snapshot(const stream::DatabaseInfo& info, const Position& start, std::uint32_t page_size,
-                                   Pgno, stream::History history) {
+Result<void> Store::begin_snapshot(const stream::DatabaseInfo& info, const Position& start,
+                                   std::uint32_t page_size, Pgno, stream::History history) {
   if (const Database* database = find_database(info.id)) park_what_is_beyond(*database, start, history);
   receiving_[info.id] = {.info = info, .position = start, .pages = {page_size, {}}};
   return {};

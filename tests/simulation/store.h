@@ -1,7 +1,7 @@
 // A node's databases in the simulation: pages in memory, and on its disk a log (the real one) over a base.
 //
-// The same steps as the databases of a mount take, with no SQLite and no mount: a primary commits, a replica takes
-// in change sets and snapshots, both come back from what their disk has.
+// The same steps as the databases of a mount take, with no SQLite and no mount: a primary commits, a replica
+// takes in change sets and snapshots, both come back from what their disk has.
 //
 // Threads: one.
 #pragma once
@@ -26,12 +26,12 @@ namespace rillfs::simulation {
 
 /// Rules that can be broken on purpose, to see that it is noticed.
 struct Planted {
-  bool any_change_set = false;   ///< a replica does not look whether a change set follows
-  bool never_shrinks = false;    ///< applying a change set does not cut the database
-  bool never_parks = false;      ///< a branch that lost is thrown away
-  bool forgets_the_last = false; ///< recovery leaves out the log's last record
-  bool lying_disk = false;       ///< the log is not synced
-  bool blind_snapshot = false;   ///< a snapshot is not compared with what it should sum up to
+  bool any_change_set = false;    ///< a replica does not look whether a change set follows
+  bool never_shrinks = false;     ///< applying a change set does not cut the database
+  bool never_parks = false;       ///< a branch that lost is thrown away
+  bool forgets_the_last = false;  ///< recovery leaves out the log's last record
+  bool lying_disk = false;        ///< the log is not synced
+  bool blind_snapshot = false;    ///< a snapshot is not compared with what it should sum up to
 };
 
 /// Pages of one size, from page 1 on.
@@ -41,7 +41,9 @@ struct Image {
 
   Checksum rolling() const;
   log::ContentHash hash() const;
-  const Buffer* page(Pgno pgno) const { return pgno.value <= pages.size() ? &pages[pgno.value - 1] : nullptr; }
+  const Buffer* page(Pgno pgno) const {
+    return pgno.value <= pages.size() ? &pages[pgno.value - 1] : nullptr;
+  }
   void put(Pgno pgno, Bytes page);
   void resize(Pgno count);
 };
@@ -96,16 +98,18 @@ class Store final : public stream::Source, public stream::Sink {
   // --- Sink
   Result<void> announce(const stream::DatabaseInfo& info) override;
   Result<void> drop(DatabaseId id, bool unknown) override;
-  Result<void> begin_snapshot(const stream::DatabaseInfo& info, const Position& start, std::uint32_t page_size,
-                              Pgno page_count, stream::History history) override;
-  Result<void> begin_difference(const stream::DatabaseInfo& info, const Position& start, std::uint32_t page_size,
-                                stream::History history) override;
+  Result<void> begin_snapshot(const stream::DatabaseInfo& info, const Position& start,
+                              std::uint32_t page_size, Pgno page_count, stream::History history) override;
+  Result<void> begin_difference(const stream::DatabaseInfo& info, const Position& start,
+                                std::uint32_t page_size, stream::History history) override;
   Result<std::vector<std::uint64_t>> page_sums(DatabaseId id, Pgno first, std::uint32_t count) override;
   Result<void> snapshot_page(DatabaseId id, Pgno pgno, Bytes page) override;
   Result<void> end_snapshot(DatabaseId id, const Position& end) override;
   Result<void> change_set(DatabaseId id, const stream::ChangeSetInfo& info, const Image& image) override;
   std::string spool_directory() const override { return kSpool; }
-  void listen(std::function<void(const Progress&)> progressed) override { progressed_ = std::move(progressed); }
+  void listen(std::function<void(const Progress&)> progressed) override {
+    progressed_ = std::move(progressed);
+  }
 
  private:
   using Pages = simulation::Image;

@@ -36,6 +36,7 @@ struct World::Machine {
   SeededRandom random;
   Disk disk;
   Kept kept;
+  bool is_member = false;  ///< of the cluster: a node that never was would found another one
   std::unique_ptr<Process> process;
 };
 
@@ -79,7 +80,8 @@ World::Mix World::draw_mix() {
 void World::say(const std::string& what) {
   for (const char c : what) outcome_.trace = (outcome_.trace ^ static_cast<std::uint8_t>(c)) * 0x100000001b3;
   if (options_.says_all)
-    std::printf("%9.3f  %s\n", std::chrono::duration<double>(time_.now.time_since_epoch()).count(), what.c_str());
+    std::printf("%9.3f  %s\n", std::chrono::duration<double>(time_.now.time_since_epoch()).count(),
+                what.c_str());
 }
 
 // --- time
@@ -147,23 +149,24 @@ Result<void> World::begin(Machine& machine) {
   RILL_ASSIGN(process.node, Node::open(machine.disk, "/data", machine.random));
   RILL_TRY(is_primary ? process.node->become_primary(machine.random) : process.node->become_replica());
   process.store = std::make_unique<Store>(
-      Store::Tools{machine.disk, time_, machine.random, oracle_, machine.kept, options_.planted}, machine.name);
+      Store::Tools{machine.disk, time_, machine.random, oracle_, machine.kept, options_.planted},
+      machine.name);
   RILL_TRY(process.store->open());
   if (is_primary) {
     check_promises(machine);
     stream::PublisherOptions options;
     options.listen = {machine.name, "1"};
-    process.publisher = std::make_unique<stream::Publisher>(*process.node, *process.store, *process.transport, time_,
-                                                            network, workers, options);
+    process.publisher = std::make_unique<stream::Publisher>(*process.node, *process.store, *process.transport,
+                                                            time_, network, workers, options);
     RILL_TRY(process.publisher->start());
   } else {
     stream::SubscriberOptions options;
     options.primary = {primary().name, "1"};
     options.image_memory_max = 4 << 10;
     options.unprocessed_size_max = 256 << 10;
-    process.subscriber = std::make_unique<stream::Subscriber>(*process.node, *process.store, *process.transport,
-                                                              machine.disk, time_, machine.random, network, workers,
-                                                              options);
+    process.subscriber =
+        std::make_unique<stream::Subscriber>(*process.node, *process.store, *process.transport, machine.disk,
+                                             time_, machine.random, network, workers, options);
     process.subscriber->start();
   }
   return {};
@@ -190,8 +193,8 @@ void World::end(Machine& machine) {
   machine.process.reset();
 }
 
-/// `stop` waits for what this thread runs. All that the node could do has been done before, and only what follows
-/// from the stop is done meanwhile, so that it does not matter when the other thread comes to it.
+/// `stop` waits for what this thread runs. All that the node could do has been done before, and only what
+/// follows from the stop is done meanwhile, so that it does not matter when the other thread comes to it.
 void World::finish(Machine& machine, const std::function<void()>& stop) {
   auto run_all = [&] { return machine.process->network.poll() + machine.process->workers.poll() != 0; };
   while (run_all()) {
@@ -226,11 +229,11 @@ void World::bring_down(Machine& machine, Way way) {
 }
 
 /// As an operator does it: the old primary is down, or is stopped; then another node becomes it.
-void World::change_primary() {
+void World::change_primary(std::size_t next) {
   if (primary().up()) bring_down(primary(), dice(2) == 0 ? Way::kStop : Way::kKill);
   for (const auto& machine : machines_)
     if (machine->up()) bring_down(*machine, Way::kStop);
-  primary_ = dice(machines_.size());
+  primary_ = next;
   say("primary is " + primary().name);
   primary().kept.promised.clear();
   for (const auto& machine : machines_)
@@ -295,7 +298,10 @@ void World::disturb_nodes() {
   } else if (happens(mix_.stop)) {
     bring_down(machine, Way::kStop);
   }
-  if (happens(mix_.change_of_primary)) change_primary();
+  if (happens(mix_.change_of_primary)) {
+    const std::size_t next = dice(machines_.size());
+    if (machines_[next]->is_member) change_primary(next);
+  }
 }
 
 void World::disturb_network() {
@@ -315,8 +321,11 @@ void World::step() {
   disturb_nodes();
   disturb_network();
   run_for(dice(8) == 0 ? milliseconds(dice(8000)) : milliseconds(dice(100)));
-  for (const auto& machine : machines_)
-    if (machine->up()) machine->store().check();
+  for (const auto& machine : machines_) {
+    if (!machine->up()) continue;
+    machine->store().check();
+    machine->is_member = machine->process->node->membership().cluster != ClusterId{};
+  }
 }
 
 // --- the end
@@ -357,14 +366,27 @@ void World::check_everything() {
   for (const auto& machine : machines_) {
     machine->store().check();
     for (const auto& [id, promised] : machine->kept.promised) {
-      bool kept = oracle_.leads_to(id, promised, primary().store().position(id)) || primary().store().was_dropped(id);
+      bool kept =
+          oracle_.leads_to(id, promised, primary().store().position(id)) || primary().store().was_dropped(id);
       for (const auto& [parked, position] : machine->kept.parked)
         kept = kept || (parked == id && oracle_.leads_to(id, promised, position));
       if (!kept)
-        throw Violation(machine->name + ": " + to_hex(id.value) + " was promised to be at " + to_text(promised) +
-                        ", which is neither in the primary's history nor parked");
+        throw Violation(machine->name + ": " + to_hex(id.value) + " was promised to be at " +
+                        to_text(promised) + ", which is neither in the primary's history nor parked");
     }
   }
+}
+
+/// An operator who made the wrong node primary is told by those that have seen a newer epoch, and does what
+/// they say.
+void World::heed_epochs() {
+  std::size_t newest = primary_;
+  auto epoch = [&](std::size_t i) { return machines_[i]->process->node->membership().epoch; };
+  for (std::size_t i = 0; i < machines_.size(); ++i)
+    if (epoch(i) > epoch(newest)) newest = i;
+  if (newest == primary_) return;
+  change_primary(newest);
+  heal();
 }
 
 Outcome World::run() {
@@ -375,6 +397,7 @@ Outcome World::run() {
   for (const Monotonic limit = time_.now + kPatience; !converged();) {
     if (time_.now > limit) throw Violation("the nodes do not become the same:" + differences());
     run_for(milliseconds(200));
+    heed_epochs();
   }
   check_everything();
   outcome_.lasted = time_.now - begun;

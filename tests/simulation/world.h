@@ -1,8 +1,9 @@
-// A cluster in one thread: real nodes, logs, publishers and subscribers on disks, a network and clocks that are made up.
+// A cluster in one thread: real nodes, logs, publishers and subscribers on disks, a network and clocks that
+// are made up.
 //
-// Everything that happens follows from the seed. First anything may fail; then all is healed, and the nodes must
-// become the same. At every step whatever a node has must be what its position says, and what an application was
-// told to be durable must be there, or parked.
+// Everything that happens follows from the seed. First anything may fail; then all is healed, and the nodes
+// must become the same. At every step whatever a node has must be what its position says, and what an
+// application was told to be durable must be there, or parked.
 //
 // Not simulated: FUSE, SQLite, and how change sets get into a replica's files (fs/apply).
 #pragma once
@@ -50,7 +51,8 @@ class World {
    public:
     Monotonic monotonic() const override { return now; }
     std::int64_t wall_ms() const override {
-      return offset_ms + std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count();
+      return offset_ms +
+             std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count();
     }
     Monotonic now{std::chrono::hours(1)};
     std::int64_t offset_ms = 1'700'000'000'000;
@@ -85,7 +87,7 @@ class World {
   void finish(Machine& machine, const std::function<void()>& stop);
   enum class Way { kStop, kKill, kPowerCut };
   void bring_down(Machine& machine, Way way);
-  void change_primary();
+  void change_primary(std::size_t next);
   void check_promises(const Machine& machine);
 
   // --- one step
@@ -98,6 +100,7 @@ class World {
 
   // --- the end
   void heal();
+  void heed_epochs();
   bool converged();
   std::string differences();
   void check_everything();

@@ -66,7 +66,8 @@ TEST(FrameParser, FindsFramesHoweverTheBytesAreCut) {
   }
 }
 
-// A request for a snapshot with one wrong bit was passed over by the primary, and the replica waited for ever.
+// A request for a snapshot with one wrong bit was passed over by the primary, and the replica waited for
+// ever.
 TEST(FrameParser, AFlippedBitIsNeverAMessage) {
   Message hello;
   hello.mutable_hello()->set_protocol_version(kProtocolVersionMin);
