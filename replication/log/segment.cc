@@ -123,9 +123,9 @@ Result<void> check_follows(const NewRecord& record, const LogState& state) {
                                                         to_hex(record.max_txid.value) + " does not follow " +
                                                         to_text(state.position) + ": " + what);
   };
-  if (record.epoch < state.position.epoch) return mismatch("older epoch");
   if (record.min_txid == Txid{} || record.max_txid < record.min_txid) return mismatch("no txid range");
   if (record.flags & kSnapshot) return {};
+  if (record.epoch < state.position.epoch) return mismatch("older epoch");
   if (record.min_txid != state.position.txid.next()) return mismatch("txids not contiguous");
   if (record.pre != state.position.checksum) return mismatch("other checksum");
   return {};

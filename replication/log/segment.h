@@ -126,8 +126,8 @@ EnvelopeBytes encode(const RecordInfo& record);
 /// compares the image size with what the file holds.
 std::optional<RecordInfo> parse_envelope(Bytes bytes);
 
-/// kPositionMismatch, saying how, unless the record comes directly after `state`. A snapshot always does, as
-/// long as its epoch is not older.
+/// kPositionMismatch, saying how, unless the record comes directly after `state`. A snapshot always does: the
+/// primary of today may have nothing newer than what another one built on in an epoch between.
 Result<void> check_follows(const NewRecord& record, const LogState& state);
 
 /// kInvalid unless the LTX header and trailer (encoded) say the same as the record. A log must not take in

@@ -535,13 +535,12 @@ Result<void> Store::change_set(DatabaseId id, const stream::ChangeSetInfo& info,
   Database* database = find_database(id);
   if (!database) return make_error(ErrorCode::kPositionMismatch, "is not here");
   const Position here = database->position;
-  const bool follows = info.pre.same_place(here) && info.post.epoch >= here.epoch;
-  if (!follows && !tools_.planted.any_change_set)
+  if (!info.pre.same_place(here) || info.post.epoch < here.epoch)
     return make_error(ErrorCode::kPositionMismatch, "does not follow " + to_text(here));
   Pages next = database->pages;
   RILL_ASSIGN(const ltx::Header header, apply(bytes, next));
   const Checksum sum = tools_.planted.never_shrinks ? info.post.checksum : next.rolling();
-  if (follows && sum != info.post.checksum) return make_error(ErrorCode::kCorrupt, "does not sum up");
+  if (sum != info.post.checksum) return make_error(ErrorCode::kCorrupt, "does not sum up");
   RILL_TRY(database->log->append({.epoch = info.post.epoch,
                                   .min_txid = header.min_txid,
                                   .max_txid = header.max_txid,

@@ -536,4 +536,26 @@ TEST_F(LogTest, ResetStartsAnewEvenAtAnEarlierTransaction) {
   }
 }
 
+// A replica that had followed another primary in between never became the same again.
+TEST_F(LogTest, ResetGoesBackToAnEarlierEpoch) {
+  database.epoch = Epoch{3};
+  open();
+  append(5);
+  database = TinyDatabase();
+  database.epoch = Epoch{2};
+  database.move_to(Txid{2}, Checksum{Checksum::kFlag | 77});
+  Change snapshot = database.change(1, kSnapshot);
+  {
+    auto appender = log->reset(snapshot.record);
+    ASSERT_TRUE(appender) << appender.error().message;
+    ASSERT_TRUE(appender->write(snapshot.image));
+    ASSERT_TRUE(appender->commit());
+  }
+  database.accept(snapshot);
+  append(2);
+  open();
+  EXPECT_EQ(log->end().position.txid, Txid{5});
+  EXPECT_EQ(log->end().position.epoch, Epoch{2});
+}
+
 }  // namespace rillfs::log
