@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds with tests and runs them all. From a clean clone of Debian 12, as root, it needs nothing but this.
-#   run.sh                     unit tests, cluster tests, a sample of SQLite's own suite with a replica
-#   run.sh --unit | --cluster | --sqlite   only these; --fuzz: each fuzzer for a minute (clang, about ten minutes)
+#   run.sh                     unit tests, simulation, cluster tests, a sample of SQLite's own suite with a replica
+#   run.sh --unit (with the simulation) | --cluster | --sqlite   only these; --fuzz: each fuzzer for a minute (clang, about ten minutes)
 #   run.sh --sanitize address|thread   the same with a sanitizer, in build-asan or build-tsan
 #   run.sh --bundled-fuse ...   the same with the libfuse of deploy/bundled-fuse.sh, in build-fuse
 #   run.sh --hold-too ...       what concerns capture once more with mount.capture: hold, where it was tail
@@ -47,7 +47,7 @@ groups=(build run test)
 [ $bundled_fuse = OFF ] || build+=-fuse groups+=(bundled-fuse)
 bash deploy/install-packages.sh "${groups[@]}"
 targets=(rillfs)
-[ $unit = no ] || targets+=(unit_replication unit_fs unit_cmd unit_fuzz unit_bench)
+[ $unit = no ] || targets+=(unit_replication unit_fs unit_cmd unit_fuzz unit_bench simulation)
 mkdir -p "$build"
 log=$build/tests-build.log
 echo "building in $build (all output: $log)"
@@ -84,6 +84,24 @@ if [ $unit = yes ]; then
     unit $part 1 2 || failed_runs=$((failed_runs + 1))
     wait $first || failed_runs=$((failed_runs + 1))
   done
+fi
+# Each seed is a cluster; each planted fault has to be found.
+simulation() {
+  local fault seeds=300
+  case $build in build-asan* | build-tsan*) seeds=40 ;; esac
+  timeout -k 10 900 "$build/simulation" --seeds $seeds || return 1
+  timeout -k 10 900 "$build/simulation" --seeds $((seeds / 10)) --twice || return 1
+  for fault in never-shrinks never-parks forgets-the-last lying-disk blind-snapshot; do
+    if timeout -k 10 300 "$build/simulation" --seeds 100 --planted $fault > "$results/simulation-$fault.log" 2>&1; then
+      echo "the simulation does not notice the planted fault $fault" >&2
+      return 1
+    fi
+  done
+  echo '<testsuite><testcase name="simulation"/><testcase name="planted faults"/></testsuite>' > "$results/simulation.xml"
+}
+if [ $unit = yes ]; then
+  echo "simulation"
+  simulation || failed_runs=$((failed_runs + 1))
 fi
 # cluster NAME ARGUMENTS...: the results go to NAME.xml.
 cluster() {

@@ -15,12 +15,11 @@ using rillfs::simulation::Planted;
 using rillfs::simulation::Violation;
 using rillfs::simulation::World;
 
-const std::map<std::string, bool Planted::*> kPlanted = {
-    {"never-shrinks", &Planted::never_shrinks},
-    {"never-parks", &Planted::never_parks},
-    {"forgets-the-last", &Planted::forgets_the_last},
-    {"lying-disk", &Planted::lying_disk},
-    {"blind-snapshot", &Planted::blind_snapshot}};
+const std::map<std::string, bool Planted::*> kPlanted = {{"never-shrinks", &Planted::never_shrinks},
+                                                         {"never-parks", &Planted::never_parks},
+                                                         {"forgets-the-last", &Planted::forgets_the_last},
+                                                         {"lying-disk", &Planted::lying_disk},
+                                                         {"blind-snapshot", &Planted::blind_snapshot}};
 
 Outcome run(const Options& options) { return World(options).run(); }
 

@@ -30,6 +30,7 @@ struct World::Process {
 struct World::Machine {
   Machine(std::string its_name, std::uint64_t seed) : name(std::move(its_name)), random(seed), disk(random) {}
   bool up() const { return process != nullptr; }
+  bool leads() const { return up() && process->publisher != nullptr; }
   Store& store() const { return *process->store; }
 
   const std::string name;
@@ -71,6 +72,8 @@ World::Mix World::draw_mix() {
   mix.rename = often(30);
   mix.advance = often(300);
   mix.resync = often(15);
+  mix.clock = often(30);
+  mix.two_primaries = often(400);
   mix.no_room = dice(6) == 0;
   mix.latency_ms = dice(3) == 0 ? dice(400) : dice(5);
   mix.burst_max = dice(3) == 0 ? 120 : 8;
@@ -228,16 +231,18 @@ void World::bring_down(Machine& machine, Way way) {
   machine.disk.start(way == Way::kPowerCut);
 }
 
-/// As an operator does it: the old primary is down, or is stopped; then another node becomes it.
+/// As an operator does it: the old primary is down, or is stopped, or goes on for a while because somebody
+/// has forgotten it; then another node becomes primary, and the others are told.
 void World::change_primary(std::size_t next) {
-  if (primary().up()) bring_down(primary(), dice(2) == 0 ? Way::kStop : Way::kKill);
+  Machine* const forgotten = happens(mix_.two_primaries) && next != primary_ ? &primary() : nullptr;
   for (const auto& machine : machines_)
-    if (machine->up()) bring_down(*machine, Way::kStop);
+    if (machine->up() && machine.get() != forgotten)
+      bring_down(*machine, machine.get() == &primary() && dice(2) == 0 ? Way::kKill : Way::kStop);
   primary_ = next;
   say("primary is " + primary().name);
   primary().kept.promised.clear();
   for (const auto& machine : machines_)
-    if (machine.get() == &primary() || dice(4) != 0) start(*machine);
+    if (!machine->up() && (machine.get() == &primary() || dice(4) != 0)) start(*machine);
 }
 
 // --- one step
@@ -249,8 +254,9 @@ void World::refused(const char* what, const Error& error) const {
 }
 
 void World::write() {
-  if (!primary().up()) return;
-  Store& store = primary().store();
+  Machine& machine = dice(4) == 0 ? any() : primary();
+  if (!machine.leads()) return;
+  Store& store = machine.store();
   auto ids = store.ids();
   if (ids.empty() || (ids.size() < 5 && dice(20) == 0)) {
     auto made = store.create("db" + std::to_string(++names_));
@@ -266,7 +272,7 @@ void World::write() {
     if (auto renamed = store.rename(id, "renamed" + std::to_string(++names_)); !renamed)
       refused("rename", renamed.error());
   }
-  const Epoch epoch = primary().process->node->membership().epoch;
+  const Epoch epoch = machine.process->node->membership().epoch;
   for (std::uint64_t n = 1 + dice(mix_.burst_max); n > 0; --n) {
     if (auto committed = store.commit(id, epoch, dice(3) == 0); !committed) {
       refused("commit", committed.error());
@@ -320,6 +326,7 @@ void World::step() {
   work_in_background();
   disturb_nodes();
   disturb_network();
+  if (happens(mix_.clock)) time_.offset_ms += static_cast<std::int64_t>(dice(7'200'000)) - 3'600'000;
   run_for(dice(8) == 0 ? milliseconds(dice(8000)) : milliseconds(dice(100)));
   for (const auto& machine : machines_) {
     if (!machine->up()) continue;
@@ -336,6 +343,7 @@ void World::heal() {
   network_.heal();
   for (const auto& machine : machines_) {
     machine->disk.no_room_once_in(0);
+    if (machine->leads() && machine.get() != &primary()) bring_down(*machine, Way::kStop);
     if (!machine->up()) start(*machine);
   }
 }

@@ -62,6 +62,7 @@ class World {
   /// What this seed is about: how likely each thing is, in a thousand steps.
   struct Mix {
     std::uint32_t kill, power_cut, stop, cut, reset, damage, change_of_primary, drop, rename, advance, resync;
+    std::uint32_t clock, two_primaries;  ///< the latter of changes of the primary
     bool no_room;
     std::uint64_t latency_ms;
     std::uint32_t burst_max;
