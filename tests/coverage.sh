@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Which lines and branches the unit and cluster tests reach, by folder and file. Builds in build-coverage.
-#   coverage.sh            unit and cluster tests
-#   coverage.sh --unit     only the unit tests
+# Which lines and branches the tests reach, by folder and file. Builds in build-coverage.
+#   coverage.sh            unit tests, simulation and cluster tests
+#   coverage.sh --unit     only the unit tests and the simulation
 # The details, line by line: build-coverage/coverage/index.html. What a daemon did before it was killed with
 # SIGKILL does not count.
 set -euo pipefail
@@ -28,6 +28,7 @@ failed=()
 for part in "${targets[@]:1}"; do
   $build/"$part" --gtest_brief=1 >> $log 2>&1 || failed+=("$part")
 done
+ninja -C $build simulation >> $log 2>&1 && $build/simulation --seeds 50 >> $log 2>&1 || failed+=(simulation)
 if [ $cluster = yes ]; then
   RILLFS=$PWD/$build/rillfs PYTHONDONTWRITEBYTECODE=1 python3 -m pytest tests/cluster -q -p no:cacheprovider >> $log 2>&1 ||
     failed+=(cluster)

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <map>
-#include <optional>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -26,6 +26,9 @@ class Oracle {
     if (!inserted && at->second.content != content)
       throw Violation(to_hex(id.value) + ": two contents at " + to_text(position));
   }
+  /// An application of a primary has dropped it.
+  void dropped(DatabaseId id) { dropped_.insert(id); }
+  bool was_dropped(DatabaseId id) const { return dropped_.contains(id); }
   /// Somebody has `content` and says that it is at `position`.
   void check(const std::string& who, DatabaseId id, const Position& position,
              const log::ContentHash& content) const {
@@ -58,6 +61,7 @@ class Oracle {
     log::ContentHash content;
   };
   std::map<Key, Made> made_;
+  std::set<DatabaseId> dropped_;
 };
 
 }  // namespace rillfs::simulation

@@ -281,7 +281,7 @@ Result<void> Store::rename(DatabaseId id, const std::string& path) {
 
 Result<void> Store::drop_here(DatabaseId id) {
   RILL_TRY(note_dropped(id));
-  tools_.kept.promised.erase(id);
+  tools_.oracle.dropped(id);
   RILL_TRY(remove(id));
   if (changed_) changed_(id);
   return {};

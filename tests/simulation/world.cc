@@ -178,6 +178,7 @@ Result<void> World::begin(Machine& machine) {
 /// What was promised while this node was primary last is here.
 void World::check_promises(const Machine& machine) {
   for (const auto& [id, promised] : machine.kept.promised) {
+    if (oracle_.was_dropped(id)) continue;
     const Position here = machine.store().position(id);
     if (!oracle_.leads_to(id, promised, here))
       throw Violation(machine.name + ": " + to_hex(id.value) + " was promised to be at " + to_text(promised) +
@@ -375,7 +376,7 @@ void World::check_everything() {
     machine->store().check();
     for (const auto& [id, promised] : machine->kept.promised) {
       bool kept =
-          oracle_.leads_to(id, promised, primary().store().position(id)) || primary().store().was_dropped(id);
+          oracle_.was_dropped(id) || oracle_.leads_to(id, promised, primary().store().position(id));
       for (const auto& [parked, position] : machine->kept.parked)
         kept = kept || (parked == id && oracle_.leads_to(id, promised, position));
       if (!kept)
