@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "cmd/control_protocol.h"
@@ -17,6 +18,7 @@ using nlohmann::json;
 
 constexpr Duration kPatience = std::chrono::seconds(10);
 constexpr std::size_t kJobsMax = 16;
+constexpr std::size_t kReadersMax = 4;
 /// A job notices that it is not wanted any more at least this often.
 constexpr Duration kNap = std::chrono::milliseconds(100);
 
@@ -37,13 +39,14 @@ struct VerifyJobs::Job {
   std::vector<Databases::OutOfService> unreadable;
   std::uint64_t rate = 0;
   std::thread thread;
+  std::atomic<std::size_t> next{0};  ///< database that nobody reads yet
 
   mutable Mutex mutex;  // taken inside the owner's mutex_ or alone
   std::uint64_t done RILL_GUARDED_BY(mutex) = 0;
   std::uint64_t total RILL_GUARDED_BY(mutex) = 0;
   bool finished RILL_GUARDED_BY(mutex) = false;
   Monotonic asked RILL_GUARDED_BY(mutex);
-  std::vector<CheckReport> reports RILL_GUARDED_BY(mutex);
+  std::map<std::size_t, CheckReport> reports RILL_GUARDED_BY(mutex);  ///< in the order of `databases`
 
   bool is_over(Monotonic now) const {
     Lock lock(mutex);
@@ -124,33 +127,43 @@ bool VerifyJobs::wanted(const Job& job) const {
   return clock_.monotonic() - job.asked < kPatience;
 }
 
-void VerifyJobs::work(Job& job) {
-  Lock turn(turn_);
+void VerifyJobs::read_databases(Job& job) {
   Throttle throttle(clock_, job.rate);
-  std::uint64_t before = 0;
-  auto pace = [&](std::uint64_t bytes, std::uint64_t done, std::uint64_t) {
+  auto pace = [&](std::uint64_t bytes, std::uint64_t, std::uint64_t) {
     {
       Lock lock(job.mutex);
-      job.done = before + done;
+      job.done = std::min(job.done + bytes, job.total);
     }
     if (job.rate == 0) return wanted(job);
     for (Duration left = throttle.after(bytes); left > Duration::zero() && wanted(job); left -= kNap)
       std::this_thread::sleep_for(std::min(left, kNap));
     return wanted(job);
   };
-  for (const auto& database : job.databases) {
-    if (!wanted(job)) break;
-    CheckReport report = check_database(*database, clock_, pace);
-    before += report.size;
+  for (std::size_t i = job.next++; i < job.databases.size() && wanted(job); i = job.next++) {
+    CheckReport report = check_database(*job.databases[i], clock_, pace);
     Lock lock(job.mutex);
-    job.reports.push_back(std::move(report));
+    job.reports.emplace(i, std::move(report));
   }
+}
+
+void VerifyJobs::work(Job& job) {
+  Lock turn(turn_);
+  const std::size_t readers = job.rate != 0 ? 1 : std::min(kReadersMax, job.databases.size());
+  std::vector<std::thread> others;
+  for (std::size_t i = 1; i < readers; ++i) {
+    others.emplace_back([this, &job] {
+      block_signals();
+      read_databases(job);
+    });
+  }
+  read_databases(job);
+  for (std::thread& other : others) other.join();
   for (const auto& one : job.unreadable) {
     CheckReport report;
     report.name = one.path.empty() ? "(dbs/" + to_hex(one.id.value) + ")" : one.path;
     report.problem = one.why;
     Lock lock(job.mutex);
-    job.reports.push_back(std::move(report));
+    job.reports.emplace(job.databases.size() + job.reports.size(), std::move(report));
   }
   Lock lock(job.mutex);
   job.finished = true;
@@ -173,7 +186,7 @@ json VerifyJobs::progress(const json& request) {
                 {"finished", job.finished}};
   if (!job.finished) return reply;
   reply["databases"] = json::array();
-  for (const CheckReport& report : job.reports) reply["databases"].push_back(to_json(report));
+  for (const auto& [place, report] : job.reports) reply["databases"].push_back(to_json(report));
   return reply;
 }
 

@@ -5,7 +5,8 @@
 //     -> {"done":BYTES,"total":BYTES,"finished":false}
 //     -> {"done":...,"total":...,"finished":true,"databases":[{"name":..., "ok":true, ...}]}
 //
-// One runs at a time; others wait for their turn. A job that nobody asks about for ten seconds ends: whoever
+// One runs at a time; others wait for their turn. Without a rate it reads several databases at once: one
+// reader waits for the disk and computes in turns. A job that nobody asks about for ten seconds ends: whoever
 // wanted it is gone.
 #pragma once
 
@@ -35,6 +36,8 @@ class VerifyJobs {
  private:
   struct Job;
   void work(Job& job);
+  /// Takes one database after the other, beside others that do the same.
+  void read_databases(Job& job);
   bool wanted(const Job& job) const;
   /// Null if there is no such job, or nobody has asked about it for long.
   std::shared_ptr<Job> find(std::uint64_t number) const;

@@ -155,6 +155,21 @@ def test_the_scrub_of_a_primary_says_what_it_finds(make_cluster):
     wait_until(lambda: primary.database("app.db")["problem"] is None, 10, "the next round")
 
 
+def test_verify_reads_many_databases_and_names_them_in_order(make_cluster):
+    cluster = make_cluster()
+    names = [f"db{i}.db" for i in range(10, 25)]
+    for name in names:
+        fill(cluster.primary, name)
+    for name in names:
+        cluster.wait_for_replicas(name)
+    flip(cluster.primary, names[7])
+    for node, wrong in ((cluster.primary, [names[7]]), (cluster.replica, [])):
+        said = json.loads(node.rillfs("verify", "--json", check=False).stdout)
+        assert [database["name"] for database in said["databases"]] == names
+        assert [database["name"] for database in said["databases"] if not database["ok"]] == wrong
+        assert all(database["complete"] for database in said["databases"])
+
+
 def test_verify_says_what_it_cannot_do(make_cluster):
     cluster = make_cluster(replicas=0)
     fill(cluster.primary)

@@ -235,27 +235,31 @@ Result<DatabaseId> Store::create(const std::string& path) {
   return id;
 }
 
+std::set<Pgno> Store::change_at_random(Pages& pages) const {
+  Random& random = tools_.random;
+  auto dice = [&](std::uint32_t sides) { return static_cast<std::uint32_t>(random.next() % sides); };
+  if (pages.page_size == 0 || dice(200) == 0) pages = {512U << dice(3), {}};  // VACUUM
+  const auto count = static_cast<std::uint32_t>(pages.pages.size());
+  std::uint32_t size = count == 0 ? 1 + dice(8) : count;
+  if (dice(4) == 0) size += dice(6);
+  if (dice(16) == 0) size = 1 + dice(size);
+  std::set<Pgno> changed;
+  for (std::uint32_t pgno = count + 1; pgno <= size; ++pgno) changed.insert(Pgno{pgno});
+  for (std::uint32_t n = 1 + dice(4); n > 0; --n) changed.insert(Pgno{1 + dice(size)});
+  pages.resize(Pgno{size});
+  for (const Pgno pgno : changed) {
+    Buffer page(pages.page_size, static_cast<std::uint8_t>(random.next()));
+    if (dice(2) == 0) std::ranges::generate(page, [&] { return static_cast<std::uint8_t>(random.next()); });
+    store_be(page.data(), random.next());  // never the same twice
+    pages.put(pgno, page);
+  }
+  return changed;
+}
+
 Result<void> Store::commit(DatabaseId id, Epoch epoch, bool durably) {
   Database& database = *databases_.at(id);
-  Random& random = tools_.random;
   Pages next = database.pages;
-  std::set<Pgno> changed;
-  if (next.page_size == 0 || random.next() % 200 == 0) next = {512U << random.next() % 3, {}};  // VACUUM
-  const auto count = static_cast<std::uint32_t>(next.pages.size());
-  std::uint32_t size = count == 0 ? 1 + static_cast<std::uint32_t>(random.next() % 8) : count;
-  if (random.next() % 4 == 0) size += static_cast<std::uint32_t>(random.next() % 6);
-  if (random.next() % 16 == 0) size = 1 + static_cast<std::uint32_t>(random.next() % size);
-  for (std::uint32_t pgno = count + 1; pgno <= size; ++pgno) changed.insert(Pgno{pgno});
-  for (std::uint64_t n = random.next() % 4 + 1; n > 0; --n)
-    changed.insert(Pgno{1 + static_cast<std::uint32_t>(random.next() % size)});
-  next.resize(Pgno{size});
-  for (const Pgno pgno : changed) {
-    Buffer page(next.page_size, static_cast<std::uint8_t>(random.next()));
-    if (random.next() % 2 == 0)
-      for (std::uint8_t& byte : page) byte = static_cast<std::uint8_t>(random.next());
-    store_be(page.data(), random.next());  // never the same twice
-    next.put(pgno, page);
-  }
+  const std::set<Pgno> changed = change_at_random(next);
   log::NewRecord record;
   const Buffer image = encode(database, next, changed, epoch, record);
   RILL_TRY(database.log->append(record, image));

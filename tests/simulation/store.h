@@ -145,7 +145,9 @@ class Store final : public stream::Source, public stream::Sink {
   Result<void> load_dropped();
   Result<void> note_dropped(DatabaseId id);
   Result<void> remove(DatabaseId id);
-  /// The next transaction: pages of `next` that differ, as a change set. Empty where nothing does.
+  /// What a transaction may do: the numbers of the pages that it writes.
+  std::set<Pgno> change_at_random(Pages& pages) const;
+  /// The transaction that makes `next` of the database, as a change set.
   Buffer encode(const Database& database, const Pages& next, const std::set<Pgno>& changed, Epoch epoch,
                 log::NewRecord& record) const;
   /// Takes a change set apart and onto `pages`; verified as far as LTX goes.

@@ -375,8 +375,7 @@ void World::check_everything() {
   for (const auto& machine : machines_) {
     machine->store().check();
     for (const auto& [id, promised] : machine->kept.promised) {
-      bool kept =
-          oracle_.was_dropped(id) || oracle_.leads_to(id, promised, primary().store().position(id));
+      bool kept = oracle_.was_dropped(id) || oracle_.leads_to(id, promised, primary().store().position(id));
       for (const auto& [parked, position] : machine->kept.parked)
         kept = kept || (parked == id && oracle_.leads_to(id, promised, position));
       if (!kept)

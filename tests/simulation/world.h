@@ -35,8 +35,7 @@ struct Outcome {
   std::uint64_t trace = 0;  ///< the same for the same seed
   std::uint64_t commits = 0;
   std::uint64_t crashes = 0;  ///< kills and power cuts
-  std::uint64_t snapshots = 0;
-  Duration lasted{};  ///< simulated
+  Duration lasted{};          ///< simulated
 };
 
 class World {
