@@ -196,6 +196,9 @@ class Database : public std::enable_shared_from_this<Database> {
   // --- reconcile: content that arrived without a transaction
   // -------------------------------------------------
   std::uint64_t unlogged_writes() const { return unlogged_writes_.load(); }
+  /// Content is about to be brought by a rename: a crash from now on believes the files, and keeps what lies
+  /// beside them.
+  void content_arrives();
   /// A WAL was put beside the file by other means than writing it, or null: the file itself came.
   void content_arrived(std::shared_ptr<File> wal);
   /// Something was written to the file without a journal or WAL since the last reconcile.
@@ -343,8 +346,6 @@ class Database : public std::enable_shared_from_this<Database> {
   Result<void> note_journal_header(File& journal, std::uint64_t offset, std::size_t size)
       RILL_REQUIRES(mutex_);
   Result<void> commit_at_journal_end(const Perform& perform) RILL_REQUIRES(mutex_);
-  /// The journal that came with the file is gone: what it left is content.
-  void take_over_rolled_back() RILL_REQUIRES(mutex_);
 
   // database_state.cc
   Result<void> make_replicated() RILL_REQUIRES(mutex_);
@@ -425,6 +426,8 @@ class Database : public std::enable_shared_from_this<Database> {
   Result<void> remove_unlogged_mark() RILL_REQUIRES(mutex_);
   Result<void> check_claimed_size(const Transaction& transaction) const RILL_REQUIRES(mutex_);
   Result<void> scan_whole_wal() RILL_REQUIRES(mutex_);
+  /// Of a WAL that was scanned: behind its last verified commit there is one that SQLite has not sealed.
+  Result<bool> has_unsealed_commit_behind() const RILL_REQUIRES(mutex_);
   /// The file beside the database that would be its WAL or journal; null if there is none.
   std::unique_ptr<File> open_beside(const char* suffix, OpenMode mode) RILL_REQUIRES(mutex_);
 

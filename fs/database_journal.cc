@@ -8,8 +8,6 @@
 // The way of a commit, top to bottom: remove_journal / resize_journal / write_journal ->
 // commit_at_journal_end
 // -> commit_journal -> Committer::append -> sync -> copy the staged pages -> publish -> the call itself.
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -135,7 +133,8 @@ Result<void> Database::note_journal_header(File& journal, std::uint64_t offset, 
   const bool hot = got == sizeof start && sqlite::is_hot_header(start);
   if (!hot) {
     hot_journal_ = HotJournal::kNone;
-  } else if (hot_journal_ == HotJournal::kNone && !sqlite::is_header_of_transaction(start, offset, size)) {
+  } else if (hot_journal_ == HotJournal::kNone && !scanner_.header() &&
+             !sqlite::is_header_of_transaction(start, offset, size)) {
     // Noted for good, so that a restart does not take it for one that has done its work.
     RILL_TRY(begin_unlogged_write());
     hot_journal_ = HotJournal::kArrived;
@@ -152,16 +151,10 @@ Result<void> Database::commit_at_journal_end(const Perform& perform) {
   if (hot_journal_ == HotJournal::kMadeHere) RILL_TRY(commit_journal());
   failpoint::reach("journal.commit.before_end");
   RILL_TRY(perform());
-  const auto ended = std::exchange(hot_journal_, HotJournal::kNone);
+  hot_journal_ = HotJournal::kNone;
   journal_synced_ = false;
   failpoint::reach("journal.commit.before_answer");
-  if (ended == HotJournal::kArrived) take_over_rolled_back();
   return {};
-}
-
-void Database::take_over_rolled_back() {
-  auto settled = reconcile_locked();
-  if (!settled) spdlog::warn("{}: taking its content over: {}", info_.path, settled.error().message);
 }
 
 Result<void> Database::write_journal(const std::shared_ptr<File>& journal, Bytes bytes,

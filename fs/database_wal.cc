@@ -253,10 +253,12 @@ Result<void> Database::sync_wal() {
     if (!environment_.primary || dropped_) return {};
     RILL_TRY(settle_before_sync());
     RILL_TRY(drain_locked(Look::kThorough));
+    // Until it is taken over the log does not have it.
+    if (has_unlogged_writes() && wal_) RILL_TRY(wal_->sync_data("WAL: sync"));
     if (!replicated_) return {};
     RILL_TRY(require_writable());
   }
-  // The backing WAL need not be durable: recovery does not use it.
+  // Else the backing WAL need not be durable: recovery does not use it.
   failpoint::reach("wal.sync.before_log");
   auto synced = make_durable();
   failpoint::reach("wal.sync.before_answer");

@@ -63,8 +63,10 @@ Result<void> copy_branch(Environment& environment, Database& database, const Pos
 Result<void> park(Environment& environment, Database& database) {
   FileSystem& files = environment.files;
   const Position position = database.published();
+  // With the checksum: an epoch that had two primaries has two branches of the same length.
   const std::string directory = environment.parked_directory() + "/" + to_hex(database.id().value) + "-" +
-                                std::to_string(position.epoch.value) + "-" + to_hex(position.txid.value);
+                                std::to_string(position.epoch.value) + "-" + to_hex(position.txid.value) +
+                                "-" + to_hex(position.checksum.value);
   RILL_ASSIGN(bool exists, files.exists(directory, kPark));
   if (exists) return {};
   const std::string temporary = directory + ".tmp";

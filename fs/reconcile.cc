@@ -26,6 +26,9 @@ Result<void> Database::begin_unlogged_write() {
     // the file is believed, so everything that was committed has to be in it for certain.
     const std::string directory = environment_.database_directory(info_.id);
     RILL_TRY(sync_content());
+    // Believed as well: a journal whose end is not on disk yet would be rolled back.
+    if (const auto journal = open_beside("-journal", OpenMode::kReadWrite))
+      RILL_TRY(journal->sync_data(kNoteUnlogged));
     failpoint::reach("unlogged.before_mark");
     RILL_TRY(environment_.files.open(directory + "/unlogged", OpenMode::kCreate, kNoteUnlogged));
     RILL_TRY(environment_.files.sync_directory(directory, kNoteUnlogged));
@@ -61,6 +64,11 @@ Result<bool> Database::reconcile_at_start() {
   return reconcile_locked();
 }
 
+void Database::content_arrives() {
+  Lock lock(mutex_);
+  note_unlogged_write();
+}
+
 void Database::content_arrived(std::shared_ptr<File> wal) {
   Lock lock(mutex_);
   if (wal) wal_ = std::move(wal);
@@ -80,7 +88,9 @@ void Database::look_for_arrived_journal() {
   if (hot_journal_ == HotJournal::kMadeHere) return;
   const auto journal = open_beside("-journal", OpenMode::kRead);
   std::uint8_t start[sqlite::kJournalHeaderSize] = {};
-  const bool hot = journal && journal->read_exact_at(start, 0, kReconcile) && sqlite::is_hot_header(start);
+  // Who has the WAL open looks at no journal.
+  const bool hot = !scanner_.header() && journal && journal->read_exact_at(start, 0, kReconcile) &&
+                   sqlite::is_hot_header(start);
   hot_journal_ = hot ? HotJournal::kArrived : HotJournal::kNone;
 }
 
@@ -112,6 +122,7 @@ bool Database::not_settled(const std::string& why, const char* remedy) {
 Result<bool> Database::reconcile_locked() {
   const std::uint64_t writes = unlogged_writes_.load();
   if (writes == 0) return true;
+  if (hot_journal_ == HotJournal::kArrived) look_for_arrived_journal();
   if (hot_journal_ == HotJournal::kArrived)
     return not_settled("its journal came with it, of a transaction that was not committed",
                        "Open it with SQLite, which rolls the transaction back");

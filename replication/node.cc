@@ -46,15 +46,16 @@ Result<Membership> parse_membership(const Buffer& content, const std::string& pa
       role == json.end() || !role->is_string())
     return corrupt(path);
   // Older builds do not say who the primary is.
-  const auto primary = from_hex(json.value("primary", to_hex(0)));
-  const auto contested = json.find("contested");
-  if (!primary || (contested != json.end() && !contested->is_boolean())) return corrupt(path);
+  const auto primary = json.value("primary", nlohmann::json(to_hex(0)));
+  const auto contested = json.value("contested", nlohmann::json(false));
+  const auto primary_id = primary.is_string() ? from_hex(primary.get<std::string>()) : std::nullopt;
+  if (!primary_id || !contested.is_boolean()) return corrupt(path);
   auto id = from_hex(cluster->get<std::string>());
   auto role_text = role->get<std::string>();
   if (!id || (role_text != "primary" && role_text != "replica")) return corrupt(path);
-  return Membership{ClusterId{*id}, Epoch{epoch->get<std::uint64_t>()},
-                    role_text == "primary" ? Role::kPrimary : Role::kReplica, NodeId{*primary},
-                    contested != json.end() && contested->get<bool>()};
+  const Role is = role_text == "primary" ? Role::kPrimary : Role::kReplica;
+  return Membership{ClusterId{*id}, Epoch{epoch->get<std::uint64_t>()}, is, NodeId{*primary_id},
+                    contested.get<bool>()};
 }
 
 Result<Membership> load_membership(FileSystem& files, const std::string& directory) {

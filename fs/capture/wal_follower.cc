@@ -108,10 +108,11 @@ std::optional<WalFollower::Clock::time_point> WalFollower::look_at_due() {
   {
     Lock lock(mutex_);
     for (auto& [wal, entry] : followed_) {
-      if (entry.watch >= 0) continue;
-      if (entry.due > now) {
-        or_then(entry.due);
+      const auto at = next_look_at(entry);
+      if (!at || *at > now) {
+        or_then(at);
       } else if (auto database = entry.database.lock()) {
+        unwatch(entry);
         due.emplace_back(wal, std::move(database));
       }
     }
@@ -126,8 +127,7 @@ std::optional<WalFollower::Clock::time_point> WalFollower::look_at_due() {
 std::optional<WalFollower::Clock::time_point> WalFollower::next_look(std::uint64_t wal) {
   Lock lock(mutex_);
   auto it = followed_.find(wal);
-  if (it == followed_.end() || it->second.watch >= 0) return std::nullopt;
-  return it->second.due;
+  return it == followed_.end() ? std::nullopt : next_look_at(it->second);
 }
 
 void WalFollower::wait(std::optional<Clock::time_point> until) {
@@ -149,6 +149,7 @@ void WalFollower::wait(std::optional<Clock::time_point> until) {
       if (auto it = followed_.find(known->second); it != followed_.end()) {
         it->second.watch = -1;
         it->second.moved = Clock::now();
+        it->second.ask_pause = kAskAgainMin;
         // Where the gates find what is committed, give them time to.
         it->second.due = it->second.moved + (it->second.pause > kPauseMin ? it->second.pause : 0ns);
       }
@@ -206,15 +207,20 @@ void WalFollower::look_at(std::uint64_t wal, const std::shared_ptr<Database>& da
   if (thorough.moved) return;
   if (thorough.needs_index) help_.read_index(database);
   if (thorough.reconciles) help_.reconcile(database);
-  put_to_sleep(wal, database);
+  put_to_sleep(wal, database, thorough.needs_index);
 }
 
-void WalFollower::put_to_sleep(std::uint64_t wal, const std::shared_ptr<Database>& database) {
+void WalFollower::put_to_sleep(std::uint64_t wal, const std::shared_ptr<Database>& database,
+                               bool asks_again) {
   {
     Lock lock(mutex_);
     auto it = followed_.find(wal);
     if (it == followed_.end()) return;
-    if (!watch(wal, it->second)) return;  // there are no watches left: it is looked at again and again
+    Followed& entry = it->second;
+    if (!watch(wal, entry)) return;  // there are no watches left: it is looked at again and again
+    entry.ask_again.reset();
+    if (asks_again) entry.ask_again = Clock::now() + entry.ask_pause;
+    entry.ask_pause = asks_again ? std::min(2 * entry.ask_pause, kAskAgainMax) : kAskAgainMin;
   }
   // What was written before the watch was there.
   if (!drain(wal, *database, Database::Look::kThorough).moved) return;

@@ -49,6 +49,8 @@ class WalFollower {
   using Clock = std::chrono::steady_clock;
   static constexpr Clock::duration kPauseMin = std::chrono::microseconds(200);
   static constexpr Clock::duration kPauseMax = std::chrono::milliseconds(2);
+  static constexpr Clock::duration kAskAgainMin = std::chrono::milliseconds(5);
+  static constexpr Clock::duration kAskAgainMax = std::chrono::seconds(1);
   struct Followed {
     std::weak_ptr<Database> database;
     std::string path;
@@ -56,8 +58,12 @@ class WalFollower {
     Clock::time_point moved{};
     Clock::duration pause = kPauseMin;  ///< between two looks
     Clock::time_point due{};            ///< the next look
-    Txid known;                         ///< the database's, after the last look
-    bool failing = false;               ///< its last error has been reported
+    /// Asleep, but what stands there may be a commit that the wal-index does not say yet: its writer
+    /// publishes it after the sync that it waits for. Looked at then.
+    std::optional<Clock::time_point> ask_again;
+    Clock::duration ask_pause = kAskAgainMin;
+    Txid known;            ///< the database's, after the last look
+    bool failing = false;  ///< its last error has been reported
   };
   Result<void> start() RILL_REQUIRES(mutex_);
   bool watch(std::uint64_t wal, Followed& entry) RILL_REQUIRES(mutex_);
@@ -66,10 +72,14 @@ class WalFollower {
   /// At those that are due. When the next one is; nothing: only after an event.
   std::optional<Clock::time_point> look_at_due();
   std::optional<Clock::time_point> next_look(std::uint64_t wal);
+  /// Nothing: asleep, until an event.
+  static std::optional<Clock::time_point> next_look_at(const Followed& entry) {
+    return entry.watch >= 0 ? entry.ask_again : std::optional(entry.due);
+  }
   /// Waits for events, at most until then, and wakes what they are about.
   void wait(std::optional<Clock::time_point> until);
   void look_at(std::uint64_t wal, const std::shared_ptr<Database>& database);
-  void put_to_sleep(std::uint64_t wal, const std::shared_ptr<Database>& database);
+  void put_to_sleep(std::uint64_t wal, const std::shared_ptr<Database>& database, bool asks_again);
   Database::Drained drain(std::uint64_t wal, Database& database, Database::Look look);
   /// `before`, `after`: where the database was and is, around a look.
   static void choose_pause(Followed& entry, Txid before, Txid after);

@@ -11,9 +11,7 @@ constexpr Label kSeal = "capture: seal WAL";
 /// Bytes that are read at once where much is to be read, and that are kept for the next time.
 constexpr std::size_t kAheadMax = 256 << 10;
 constexpr std::size_t kAheadKept = 8 << 10;
-
-/// Salts and checksum are zero: written while SQLite still meant to come back to it (wal_scanner.h).
-bool is_unsealed(Bytes frame) { return is_zero(frame.subspan(8, 16)); }
+using sqlite::is_unsealed_frame;
 }  // namespace
 
 Result<std::size_t> WalView::read(MutableBytes into, std::uint64_t offset) const {
@@ -51,7 +49,7 @@ void WalScanner::begin(const sqlite::WalHeader& header) {
   stopped_at_unsealed_ = false;
   // Not reseal_from_: after going back to the WAL's start a transaction writes the header again.
   unsealed_last_ = 0;
-  unsealed_open_ = unsealed_committed_ = false;
+  unsealed_open_ = unsealed_committed_ = ends_unsealed_ = committed_ends_unsealed_ = false;
   frame_.resize(sqlite::frame_size(header.page_size));
 }
 
@@ -124,7 +122,7 @@ void WalScanner::note_rewrite(std::uint64_t offset) {
 void WalScanner::note_header(std::uint32_t frame, Bytes header) {
   auto place = std::lower_bound(candidates_.begin(), candidates_.end(), frame);
   const bool known = place != candidates_.end() && *place == frame;
-  const bool unsealed = is_unsealed(header);
+  const bool unsealed = is_unsealed_frame(header);
   // One that waits to be sealed completes nothing yet: looking for it again with each header that is sealed
   // before it would read the whole transaction each time.
   const bool commits = sqlite::parse_frame_header(header).is_commit() && (!unsealed || frame < reseal_from_);
@@ -161,8 +159,8 @@ Result<bool> WalScanner::verify_next(const WalView& view, sqlite::FrameHeader& h
   if (got < frame_.size()) return false;
   header = sqlite::parse_frame_header(frame_);
   sqlite::WalChecksum running = verified_.checksum;
-  if (!is_unsealed(frame_)) {
-    if (!sqlite::verify_frame(frame_, header_->salts, header_->order, running)) return false;
+  if (!is_unsealed_frame(frame_)) {
+    if (!continues(frame_, running)) return false;
   } else {
     const bool ends_here =
         next == unsealed_last_ && written_to_ >= sqlite::frame_offset(next + 1, page_size());
@@ -174,6 +172,7 @@ Result<bool> WalScanner::verify_next(const WalView& view, sqlite::FrameHeader& h
     }
   }
   verified_ = Point{next, running};
+  ends_unsealed_ = is_unsealed_frame(frame_);
   open_.push_back(header.pgno);
   return true;
 }
@@ -318,19 +317,30 @@ Result<bool> WalScanner::read_next(const WalView& view, sqlite::FrameHeader& hea
   return taken;
 }
 
+bool WalScanner::continues(Bytes frame, sqlite::WalChecksum& running) const {
+  if (sqlite::verify_frame(frame, header_->salts, header_->order, running)) return true;
+  // A transaction that is sealed from its first frame on continues what stands in the file before it:
+  // nothing, where SQLite forgot to seal the commit before. One that is not goes on from what the wal-index
+  // says.
+  if (verified_.frame != committed_.frame || !committed_ends_unsealed_) return false;
+  running = {};
+  return sqlite::verify_frame(frame, header_->salts, header_->order, running);
+}
+
 bool WalScanner::take_frame(Bytes frame, sqlite::FrameHeader& header) {
   const std::uint32_t number = verified_.frame + 1;
   header = sqlite::parse_frame_header(frame);
   sqlite::WalChecksum running = verified_.checksum;
   if (number <= trusted_.frame) {
     if (header.pgno.value == 0) return false;
-    unsealed_open_ |= is_unsealed(frame);
+    unsealed_open_ |= is_unsealed_frame(frame);
     running = number == trusted_.frame ? trusted_.checksum : header.checksum;
-  } else if (!sqlite::verify_frame(frame, header_->salts, header_->order, running)) {
-    stopped_at_unsealed_ = is_unsealed(frame) && header.pgno.value != 0;
+  } else if (!continues(frame, running)) {
+    stopped_at_unsealed_ = is_unsealed_frame(frame) && header.pgno.value != 0;
     return false;
   }
   verified_ = Point{number, running};
+  ends_unsealed_ = is_unsealed_frame(frame);
   open_.push_back(header.pgno);
   open_sums_.push_back(header.checksum);
   return true;
@@ -355,6 +365,7 @@ Result<std::optional<WalTransaction>> WalScanner::next_transaction(const WalView
 
 void WalScanner::commit(const WalTransaction& transaction) {
   committed_ = verified_;
+  committed_ends_unsealed_ = ends_unsealed_;
   reseal_from_ = unsealed_last_ = 0;
   unsealed_committed_ |= unsealed_open_;
   unsealed_open_ = false;

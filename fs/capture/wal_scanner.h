@@ -148,6 +148,8 @@ class WalScanner {
   Bytes in_ahead(std::uint32_t frame) const;
   Result<void> read_ahead(const WalView& view, std::uint32_t frame);
   bool take_frame(Bytes frame, sqlite::FrameHeader& header);
+  /// The sealed frame behind `verified_` continues it; then `running` has been advanced.
+  bool continues(Bytes frame, sqlite::WalChecksum& running) const;
   Result<sqlite::WalChecksum> checksum_of(const WalView& view, std::uint32_t frame) const;
   WalTransaction take(Pgno commit);
 
@@ -161,6 +163,8 @@ class WalScanner {
   std::uint64_t reach_ = 0;
   bool unsealed_open_ = false;                  ///< some frame of committed_+1 .. verified_ is unsealed
   bool unsealed_committed_ = false;             ///< some frame up to committed_ is
+  bool ends_unsealed_ = false;                  ///< the frame verified_ is
+  bool committed_ends_unsealed_ = false;        ///< the frame committed_ is
   std::vector<Pgno> open_;                      ///< pages of the frames committed_+1 .. verified_
   std::vector<sqlite::WalChecksum> open_sums_;  ///< `follow`: the checksums in their headers
   Point trusted_;                               ///< `follow`: committed for certain, from a wal-index

@@ -161,6 +161,10 @@ class Tree {
   Result<void> refuse_exchange(const Node& parent, const std::string& name, const Node& new_parent,
                                const std::string& new_name);
   void moved(Node& new_parent, const std::string& new_name);
+  /// The database whose content will be another when something is renamed to `name`: what lies beside it
+  /// counts then. `moved`: what is renamed, if it is a database. Null: none.
+  std::shared_ptr<Database> brought_by_rename(const Node& parent, const std::string& name,
+                                              const std::shared_ptr<Database>& moved);
   void take_over_moved(Node& parent, const std::string& name);
 
   Databases& databases_;

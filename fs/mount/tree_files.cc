@@ -80,7 +80,9 @@ Result<void> Tree::resize(Node& node, std::uint64_t size, Caller caller) {
       case Role::kWal:
         return binding.database->resize_wal(io, size, caller);
       case Role::kJournal:
-        return binding.database->resize_journal(io, size);
+        RILL_TRY(binding.database->resize_journal(io, size));
+        if (binding.database->has_unlogged_writes()) databases_.reconcile_soon(binding.database);
+        return {};
       case Role::kShm:
         // The daemon has the wal-index mapped; SQLite itself never shrinks it while anybody has it open.
         if (!databases_.is_primary() && caller == Caller::kApplication &&

@@ -16,8 +16,16 @@ namespace {
 
 Error refused(const std::string& what) { return Error{ErrorCode::kReadOnly, EROFS, what}; }
 
-bool is_there(const Node& directory, const std::string& name) {
-  return ::faccessat(directory.path_fd(), name.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+/// What lies beside `name` says what counts in it: a WAL, or a hot journal.
+bool has_companion_that_counts(const Node& directory, const std::string& name) {
+  if (::faccessat(directory.path_fd(), (name + "-wal").c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0) return true;
+  const int fd =
+      ::openat(directory.path_fd(), (name + "-journal").c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+  if (fd < 0) return false;
+  std::uint8_t start[sqlite::kJournalHeaderSize];
+  const bool hot = ::pread(fd, start, sizeof start, 0) == sizeof start && sqlite::is_hot_header(start);
+  ::close(fd);
+  return hot;
 }
 
 }  // namespace
@@ -300,6 +308,14 @@ Result<void> Tree::rename(std::uint64_t parent_id, const std::string& name, std:
   if (exchange) {
     RILL_TRY(perform());
   } else {
+    const auto brought =
+        databases_.is_primary() ? brought_by_rename(*new_parent, new_name, database) : nullptr;
+    if (brought) {
+      // Marked first: a crash in between must not take what lies beside it for something that has done its
+      // work.
+      brought->content_arrives();
+      databases_.reconcile_soon(brought);
+    }
     RILL_TRY(databases_.rename({{parent->id(), name},
                                 {new_parent->id(), new_name},
                                 path,
@@ -314,6 +330,14 @@ Result<void> Tree::rename(std::uint64_t parent_id, const std::string& name, std:
   return {};
 }
 
+std::shared_ptr<Database> Tree::brought_by_rename(const Node& parent, const std::string& name,
+                                                  const std::shared_ptr<Database>& moved) {
+  std::string base;
+  const Role role = companion_role(name, base);
+  if (role == Role::kWal || role == Role::kJournal) return database_at(parent, base);
+  return role == Role::kPlain && moved && has_companion_that_counts(parent, name) ? moved : nullptr;
+}
+
 void Tree::take_over_moved(Node& parent, const std::string& name) {
   // A WAL or a hot journal that arrives says what counts in the file, and so may one that lies there already.
   std::string base;
@@ -326,8 +350,7 @@ void Tree::take_over_moved(Node& parent, const std::string& name) {
     if (fd >= 0) wal = adopt_file(fd, name);
   } else if (role == Role::kJournal) {
     database = database_for_companion(parent, base);
-  } else if (role == Role::kPlain &&
-             (is_there(parent, name + "-wal") || is_there(parent, name + "-journal"))) {
+  } else if (role == Role::kPlain && has_companion_that_counts(parent, name)) {
     database = database_at(parent, name);
   }
   if (!database) return;

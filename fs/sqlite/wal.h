@@ -75,6 +75,8 @@ struct FrameHeader {
 
 /// Takes the header's fields as they are; `bytes` has at least kFrameHeaderSize.
 FrameHeader parse_frame_header(Bytes bytes);
+/// Salts and checksum are zero: written while SQLite still meant to come back to it (capture/wal_scanner.h).
+inline bool is_unsealed_frame(Bytes header) { return is_zero(header.subspan(8, 16)); }
 
 /// Fills the 24 bytes before `page` so that the frame continues `running`, which is advanced.
 void encode_frame_header(std::uint8_t* to, Pgno pgno, Pgno commit, Salts salts, Bytes page, WordOrder order,

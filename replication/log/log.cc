@@ -353,6 +353,8 @@ Result<Appender> Log::reset(const NewRecord& snapshot) {
   RILL_TRY(check_follows(snapshot, before));
   before.position.txid = Txid{snapshot.min_txid.value - 1};
   before.position.checksum = snapshot.pre;
+  // Epochs grow within a log, and it begins here.
+  before.position.epoch = std::min(before.position.epoch, snapshot.epoch);
   before.hash = {};
   RILL_TRY(remove_if_there(files_, directory_ + kResetUnfinished, kReset));
   RILL_ASSIGN(std::shared_ptr<File> file, create_segment(directory_ + kResetUnfinished, before));

@@ -91,7 +91,7 @@ Outcome Applier::begin_snapshot(const wire::SnapshotBegin& begin) {
     return protocol("a snapshot with pages of " + std::to_string(size) + " bytes");
   abandon_image();
   has_nothing_ = false;
-  const History history = from_wire(begin.history());
+  const History history = untaken_.value_or(from_wire(begin.history()));
   auto begun = begin.difference()
                    ? sink_.begin_difference(*info_, *start, size, history)
                    : sink_.begin_snapshot(*info_, *start, size, Pgno{begin.page_count()}, history);
@@ -101,7 +101,11 @@ Outcome Applier::begin_snapshot(const wire::SnapshotBegin& begin) {
     has_nothing_ = true;
     return {};
   }
-  if (!begun) return judge(std::move(begun).error());
+  if (!begun) {
+    untaken_ = history;
+    return judge(std::move(begun).error());
+  }
+  untaken_.reset();
   by_difference_ = begin.difference();
   start_ = *start;
   end_.reset();

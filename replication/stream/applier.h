@@ -69,6 +69,9 @@ class Applier {
   State state_;
   std::optional<DatabaseInfo> info_;
 
+  /// Of what is here, if a snapshot could not be begun: the primary takes it for taken, and the next one's
+  /// history for shared.
+  std::optional<History> untaken_;
   bool by_difference_ = false;   // the present snapshot, until its content is exact
   bool has_nothing_ = false;     // to compare with, and the primary has not been told
   Position start_;               // of the present snapshot

@@ -77,15 +77,18 @@ Result<void> Subscriber::Impl::enqueue(const SessionPtr& session, wire::Frame fr
              .first;
   }
   InboxPtr inbox = at->second;
-  // Positions do not tell one primary of a contested epoch from the other: then what the primary does not
-  // know is not its own.
-  const bool unknown = frame.message.has_snapshot_begin() &&
-                       from_wire(frame.message.snapshot_begin().history()) == History::kUnknown;
-  if (unknown && epoch_contested_)
-    frame.message.mutable_snapshot_begin()->set_history(to_wire(History::kAnother));
+  if (frame.message.has_snapshot_begin()) doubt_history(*frame.message.mutable_snapshot_begin());
   RILL_TRY(note(*inbox, frame));
   push(session, inbox, std::move(frame));
   return {};
+}
+
+/// What the primary's log does not reach back to is its own if it was made in the epoch of what the primary
+/// has. But that says nothing where the epoch has had two primaries: the present one, or one of those before.
+void Subscriber::Impl::doubt_history(wire::SnapshotBegin& begin) const {
+  const bool may_be_shared = Epoch{begin.start().epoch()} == primary_epoch_ && !epoch_contested_;
+  if (from_wire(begin.history()) == History::kUnknown && !may_be_shared)
+    begin.set_history(to_wire(History::kAnother));
 }
 
 void Subscriber::Impl::push(const SessionPtr& session, const InboxPtr& inbox, wire::Frame frame) {

@@ -62,6 +62,7 @@ class Subscriber::Impl {
   Result<void> heard(const SessionPtr& session, const wire::Heartbeat& heartbeat);
   Result<void> enqueue(const SessionPtr& session, wire::Frame frame);
   Result<void> note(Inbox& inbox, const wire::Frame& frame);
+  void doubt_history(wire::SnapshotBegin& begin) const;
   void push(const SessionPtr& session, const InboxPtr& inbox, wire::Frame frame);
   wire::Task<void> drain(SessionPtr session, InboxPtr inbox);
   wire::Task<bool> settle(SessionPtr session, InboxPtr inbox, const wire::Frame& frame,

@@ -473,8 +473,15 @@ void Store::park_what_is_beyond(const Database& database, const Position& start,
   if (lost || may_be_lost) tools_.kept.parked.emplace_back(database.info.id, here);
 }
 
+/// What is to be parked cannot be read, or written, just then.
+Result<void> Store::stumble() const {
+  if (tools_.random.next() % 32 != 0) return {};
+  return make_error(ErrorCode::kIo, "cannot park");
+}
+
 Result<void> Store::begin_snapshot(const stream::DatabaseInfo& info, const Position& start,
                                    std::uint32_t page_size, Pgno, stream::History history) {
+  RILL_TRY(stumble());
   if (const Database* database = find_database(info.id)) park_what_is_beyond(*database, start, history);
   receiving_[info.id] = {.info = info, .position = start, .pages = {page_size, {}}};
   return {};
@@ -485,6 +492,7 @@ Result<void> Store::begin_difference(const stream::DatabaseInfo& info, const Pos
   const Database* database = find_database(info.id);
   if (!database || database->pages.page_size != page_size)
     return make_error(ErrorCode::kUnsupported, "nothing here has pages of this size");
+  RILL_TRY(stumble());
   park_what_is_beyond(*database, start, history);
   receiving_[info.id] = {.info = info, .position = start, .pages = {page_size, {}}, .old = database->pages};
   return {};

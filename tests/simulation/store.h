@@ -153,6 +153,7 @@ class Store final : public stream::Source, public stream::Sink {
   /// Takes a change set apart and onto `pages`; verified as far as LTX goes.
   Result<ltx::Header> apply(Bytes image, Pages& pages) const;
   Result<Buffer> read_image(const Image& image) const;
+  Result<void> stumble() const;
   void park_what_is_beyond(const Database& database, const Position& start, stream::History history);
   Result<void> finish_snapshot(DatabaseId id);
   Result<void> install(Receiver receiver);

@@ -4,8 +4,10 @@
 // taken away, and a commit is lost.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <random>
 
+#include "fs/capture/wal_follower.h"
 #include "unit/fs/captured_sqlite.h"
 
 namespace rillfs {
@@ -76,6 +78,80 @@ TEST_F(DatabaseTail, ReconcileForgetsTheFramesOfAnOpenTransaction) {
   db.run("INSERT INTO t(x) VALUES('synced')");
   EXPECT_EQ(txid(), before + 1);
   EXPECT_TRUE(database().is_durable(Txid{txid()}));
+}
+
+/// A commit that SQLite 3.40 forgets to seal (unsealed_commit_test.cc).
+void commit_unsealed(Sqlite& db) {
+  db.run(
+      "PRAGMA cache_size=10; BEGIN IMMEDIATE; SAVEPOINT s;"
+      "WITH RECURSIVE n(i) AS (SELECT 1001 UNION ALL SELECT i+1 FROM n WHERE i<1150)"
+      "INSERT INTO t SELECT i, zeroblob(900) FROM n;"
+      "UPDATE t SET x=randomblob(900) WHERE id BETWEEN 1100 AND 1150;"
+      "ROLLBACK TO s; UPDATE t SET x='unsealed' WHERE id=7; COMMIT");
+}
+
+void fill(Sqlite& db) {
+  db.run(
+      "PRAGMA synchronous=OFF; PRAGMA wal_autocheckpoint=0;"
+      "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<200)"
+      "INSERT INTO t SELECT i, zeroblob(900) FROM n");
+}
+
+// With FULL the wal-index is published after the sync, and who had asked before slept until the next write.
+TEST_F(DatabaseTail, TheFollowerAsksForTheWalIndexUntilItSaysWhatThereIs) {
+  std::atomic<int> asked{0};
+  WalFollower follower({.read_index =
+                            [&](const auto& followed) {
+                              if (++asked < 4) return;  // not published yet
+                              const auto index = primary_->environment().published_index(*followed);
+                              if (index && *index) EXPECT_TRUE(followed->drain_published(**index));
+                            },
+                        .reconcile = [](const auto&) {}});
+  Sqlite db(vfs_->uri("a.db"));
+  fill(db);
+  look();
+  const std::uint64_t before = txid();
+  ASSERT_TRUE(follower.follow(1, primary_->database("a.db"), primary_->tree() + "/a.db-wal"));
+  commit_unsealed(db);
+  for (int i = 0; i < 10'000 && txid() == before; ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  EXPECT_EQ(txid(), before + 1);
+  EXPECT_GE(asked, 4);
+}
+
+TEST_F(DatabaseTail, AfterAKillTheLogIsNotTakenBackToWhatTheWalCanProve) {
+  {
+    Sqlite db(vfs_->uri("a.db"));
+    fill(db);
+    commit_unsealed(db);
+    ASSERT_TRUE(database().catch_up());
+    db.run("UPDATE t SET x='after' WHERE id=8");
+    look();
+  }
+  const Position position = database().published();
+  kill_and_start();
+  EXPECT_EQ(database().published(), position);
+  Sqlite db(vfs_->uri("a.db"));
+  EXPECT_EQ(db.text("SELECT x FROM t WHERE id=7"), "unsealed");
+  EXPECT_EQ(db.text("SELECT x FROM t WHERE id=8"), "after");
+  EXPECT_EQ(db.text("PRAGMA integrity_check"), "ok");
+}
+
+// Its frames continue what the file has before them, which is nothing: not what the wal-index said.
+TEST_F(DatabaseTail, ACommitThatIsSealedFromItsFirstFrameOnIsFoundBehindAnUnsealedOne) {
+  Sqlite db(vfs_->uri("a.db"));
+  fill(db);
+  commit_unsealed(db);
+  ASSERT_TRUE(database().catch_up());
+  const std::uint64_t before = txid();
+  db.run("BEGIN");
+  for (int i = 0; i < 2; ++i) db.run("UPDATE t SET x=randomblob(900) WHERE id BETWEEN 50 AND 150");
+  db.run("COMMIT");
+  ASSERT_TRUE(database().catch_up());
+  EXPECT_EQ(txid(), before + 1);
+  db.run("UPDATE t SET x='after' WHERE id=8");
+  look();
+  EXPECT_EQ(txid(), before + 2);
 }
 
 TEST_F(DatabaseTail, ACommitThatIsSyncedIsInTheLogWhenItReturns) {

@@ -174,8 +174,8 @@ TEST_F(OutOfService, WhatAFailedParkingLeftGoesAtTheNextAttemptAndAtTheStart) {
     faulty.stop_failing();
     EXPECT_TRUE(std::filesystem::is_empty(parked));
     const Position at = database->published();
-    const std::string place =
-        parked + "/" + to_hex(id_.value) + "-" + std::to_string(at.epoch.value) + "-" + to_hex(at.txid.value);
+    const std::string place = parked + "/" + to_hex(id_.value) + "-" + std::to_string(at.epoch.value) + "-" +
+                              to_hex(at.txid.value) + "-" + to_hex(at.checksum.value);
     std::filesystem::create_directories(place + ".tmp");
     write_all(place + ".tmp/database", Buffer(1 << 20, 1));  // longer than it will be
     EXPECT_TRUE(park(primary.environment(), *database));

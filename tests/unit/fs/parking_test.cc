@@ -49,7 +49,8 @@ TEST_P(Parking, KeepsEveryCommitWhereverItsPagesAre) {
   ASSERT_TRUE(result) << result.error().message;
   ASSERT_EQ(names().size(), 1U);
   const Position position = database()->published();
-  EXPECT_EQ(names()[0], to_hex(database()->id().value) + "-1-" + to_hex(position.txid.value));
+  EXPECT_EQ(names()[0], to_hex(database()->id().value) + "-1-" + to_hex(position.txid.value) + "-" +
+                            to_hex(position.checksum.value));
   EXPECT_TRUE(std::filesystem::exists(parked() + "/" + names()[0] + "/info.json"));
   EXPECT_EQ(newest(names()[0]), 5);
   EXPECT_EQ(count(), 1U);

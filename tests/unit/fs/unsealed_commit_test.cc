@@ -82,6 +82,20 @@ TEST_F(UnsealedCommit, RolledBackIsNone) {
   EXPECT_EQ(txid(), before + 1);
 }
 
+// Its frames continue what the file has before them, which is nothing.
+TEST_F(UnsealedCommit, IsFollowedByOneThatIsSealedFromItsFirstFrameOn) {
+  test::Sqlite db(vfs_->uri("a.db"));
+  spill_and_undo(db, 100);
+  db.run("UPDATE t SET x='kept' WHERE id=7; COMMIT");
+  const std::uint64_t before = txid();
+  db.run("BEGIN");
+  for (int i = 0; i < 2; ++i) db.run("UPDATE t SET x=randomblob(900) WHERE id BETWEEN 50 AND 150");
+  db.run("COMMIT");
+  EXPECT_EQ(txid(), before + 1);
+  db.run("UPDATE t SET x='after' WHERE id=8");
+  EXPECT_EQ(txid(), before + 2);
+}
+
 TEST_F(UnsealedCommit, SurvivesAKill) {
   {
     test::Sqlite db(vfs_->uri("a.db"));
