@@ -66,6 +66,9 @@ Result<bool> Database::reconcile_at_start() {
 
 void Database::content_arrives() {
   Lock lock(mutex_);
+  // From the mark on nobody follows the WAL.
+  if (auto drained = drain_locked(Look::kThorough); !drained)
+    spdlog::warn("{}: {}", info_.path, drained.error().message);
   note_unlogged_write();
 }
 
