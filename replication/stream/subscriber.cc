@@ -158,8 +158,8 @@ Task<Result<void>> Subscriber::Impl::greet(SessionPtr session) {
   if (epoch_contested_)
     spdlog::warn(
         "epoch {} has had two primaries, which did not know of each other: what is here and not sure to be "
-        "in the "
-        "history of {} is parked before it is replaced",
+        "in "
+        "the history of {} is parked before it is replaced",
         peer->epoch.value, session->peer());
   {
     Lock lock(mutex_);

@@ -40,6 +40,14 @@ def died(tmp_path):
     return left / "x.db", before
 
 
+def bring_another(cluster, name, tmp_path):
+    """A database of 50 rows that has the name before."""
+    other = tmp_path / "other"
+    other.mkdir()
+    bring(cluster, sample(other, 50), name, [""], "cp")
+    arrives(cluster, name, 50)
+
+
 def restart(node, how):
     if how == "stopped":
         assert node.stop() == 0
@@ -58,10 +66,7 @@ ORDERS = {"database first": ["", "-journal"], "journal first": ["-journal", ""]}
 def test_restart_before_anybody_has_opened_it_loses_nothing(cluster, name, tmp_path, died, order, means, over, how):
     path, before = died
     if over == "a database":
-        other = tmp_path / "other"
-        other.mkdir()
-        bring(cluster, sample(other, 50), name, [""], "cp")
-        arrives(cluster, name, 50)
+        bring_another(cluster, name, tmp_path)
     bring(cluster, path, name, ORDERS[order], means)
     restart(cluster.primary, how)
     assert content(cluster.primary.path(name)) == before
@@ -74,10 +79,7 @@ def test_restart_before_anybody_has_opened_it_loses_nothing(cluster, name, tmp_p
 def test_half_a_transaction_is_not_shown_to_replicas(cluster, name, tmp_path, died, over):
     path, before = died
     if over == "a database":
-        other = tmp_path / "other"
-        other.mkdir()
-        bring(cluster, sample(other, 50), name, [""], "cp")
-        arrives(cluster, name, 50)
+        bring_another(cluster, name, tmp_path)
     bring(cluster, path, name, ORDERS["journal first"], "cp")
     if over == "a database":
         wait_until(lambda: "rolls the transaction back" in (cluster.primary.database(name)["problem"] or ""),

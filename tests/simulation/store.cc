@@ -21,6 +21,19 @@ void append(Buffer& to, Int value) {
   append_bytes(to, bytes);
 }
 
+log::NewRecord record_of(const ltx::Header& header, Epoch epoch, Checksum pre, Checksum post,
+                         const log::ContentHash& hash) {
+  return {.epoch = epoch,
+          .min_txid = header.min_txid,
+          .max_txid = header.max_txid,
+          .pre = pre,
+          .post = post,
+          .hash = hash,
+          .commit = header.commit,
+          .page_size = header.page_size,
+          .timestamp_ms = header.timestamp_ms};
+}
+
 Error gone(DatabaseId id) { return make_error(ErrorCode::kNotFound, "no database " + to_hex(id.value)); }
 
 }  // namespace
@@ -73,15 +86,7 @@ Buffer Store::encode(const Database& database, const Pages& next, const std::set
   header.min_txid = header.max_txid = database.position.txid.next();
   header.timestamp_ms = tools_.clock.wall_ms();
   if (!header.is_snapshot()) header.pre_apply = database.position.checksum;
-  record = {.epoch = epoch,
-            .min_txid = header.min_txid,
-            .max_txid = header.max_txid,
-            .pre = database.position.checksum,
-            .post = next.rolling(),
-            .hash = next.hash(),
-            .commit = header.commit,
-            .page_size = header.page_size,
-            .timestamp_ms = header.timestamp_ms};
+  record = record_of(header, epoch, database.position.checksum, next.rolling(), next.hash());
   Buffer image;
   BufferSink sink(image);
   ltx::Encoder encoder(sink);
@@ -290,8 +295,6 @@ Result<void> Store::drop_here(DatabaseId id) {
   if (changed_) changed_(id);
   return {};
 }
-
-Result<void> Store::sync(DatabaseId id) { return databases_.at(id)->log->sync(); }
 
 Result<void> Store::advance_base(DatabaseId id) {
   Database& database = *databases_.at(id);
@@ -553,16 +556,8 @@ Result<void> Store::change_set(DatabaseId id, const stream::ChangeSetInfo& info,
   RILL_ASSIGN(const ltx::Header header, apply(bytes, next));
   const Checksum sum = tools_.planted.never_shrinks ? info.post.checksum : next.rolling();
   if (sum != info.post.checksum) return make_error(ErrorCode::kCorrupt, "does not sum up");
-  RILL_TRY(database->log->append({.epoch = info.post.epoch,
-                                  .min_txid = header.min_txid,
-                                  .max_txid = header.max_txid,
-                                  .pre = here.checksum,
-                                  .post = info.post.checksum,
-                                  .hash = next.hash(),
-                                  .commit = header.commit,
-                                  .page_size = header.page_size,
-                                  .timestamp_ms = header.timestamp_ms},
-                                 bytes));
+  RILL_TRY(database->log->append(
+      record_of(header, info.post.epoch, here.checksum, info.post.checksum, next.hash()), bytes));
   database->pages = std::move(next);
   database->position = info.post;
   report(id, info.post);
@@ -611,15 +606,10 @@ Result<void> Store::replace(Database& database, Receiver receiver) {
   header.min_txid = Txid{1};
   header.max_txid = receiver.position.txid;
   header.timestamp_ms = tools_.clock.wall_ms();
-  RILL_ASSIGN(auto appender, database.log->reset({.flags = log::kSnapshot,
-                                                  .epoch = receiver.position.epoch,
-                                                  .min_txid = header.min_txid,
-                                                  .max_txid = header.max_txid,
-                                                  .post = receiver.position.checksum,
-                                                  .hash = pages.hash(),
-                                                  .commit = header.commit,
-                                                  .page_size = header.page_size,
-                                                  .timestamp_ms = header.timestamp_ms}));
+  log::NewRecord record =
+      record_of(header, receiver.position.epoch, Checksum::empty(), receiver.position.checksum, pages.hash());
+  record.flags = log::kSnapshot;
+  RILL_ASSIGN(auto appender, database.log->reset(record));
   ltx::Encoder encoder(appender);
   RILL_TRY(encoder.begin(header));
   for (std::size_t i = 0; i < pages.pages.size(); ++i)

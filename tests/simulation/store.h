@@ -26,7 +26,6 @@ namespace rillfs::simulation {
 
 /// Rules that can be broken on purpose, to see that it is noticed.
 struct Planted {
-  bool any_change_set = false;    ///< a replica does not look whether a change set follows
   bool never_shrinks = false;     ///< applying a change set does not cut the database
   bool never_parks = false;       ///< a branch that lost is thrown away
   bool forgets_the_last = false;  ///< recovery leaves out the log's last record
@@ -72,7 +71,7 @@ class Store final : public stream::Source, public stream::Sink {
   /// Every database is at a position that was made, with its content.
   void check() const;
 
-  // --- as applications of a primary. False: refused for want of room.
+  // --- as applications of a primary. kNoSpace: nothing has happened.
   Result<DatabaseId> create(const std::string& path);
   Result<void> commit(DatabaseId id, Epoch epoch, bool durably);
   Result<void> rename(DatabaseId id, const std::string& path);
@@ -80,7 +79,6 @@ class Store final : public stream::Source, public stream::Sink {
   // --- as the background work of any node
   /// The log before the present position is not needed any more; some of it is removed.
   Result<void> advance_base(DatabaseId id);
-  Result<void> sync(DatabaseId id);
 
   std::vector<DatabaseId> ids() const;
   Position position(DatabaseId id) const;
